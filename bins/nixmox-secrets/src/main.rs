@@ -1,0 +1,2 @@
+//! One secrets file in, one sealed file per host out.
+fn main() {}

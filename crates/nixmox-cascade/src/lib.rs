@@ -1,0 +1,1 @@
+//! Resolution of cascading secrets from groups to nodes, with provenance.

@@ -1,0 +1,1 @@
+//! Terminal, editor, progress and exit codes of the nixmox programs.

@@ -1,0 +1,1 @@
+//! Ed25519 SSH host keys and their age forms.

@@ -1,0 +1,1 @@
+//! Nix as data: an embedded evaluator of the pure subset.

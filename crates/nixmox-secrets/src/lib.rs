@@ -1,0 +1,1 @@
+//! Edits, plans and commits the sealed secrets of a fleet.

@@ -1,0 +1,1 @@
+//! sops documents with age recipients: YAML, JSON and binary.

@@ -1,0 +1,1 @@
+//! Nodes, groups and membership of a fleet.

@@ -1,0 +1,1 @@
+//! Interop with real tools, architecture and end-to-end tests.
