@@ -1,1 +1,3 @@
 //! Edits, plans and commits the sealed secrets of a fleet.
+
+pub mod store;

@@ -1,0 +1,211 @@
+//! Changes many files at once: all of them or none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Access, AtFlags, accessat, fstat, unlinkat};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use super::beneath::{Beneath, refused};
+use super::journal::{self, Operation};
+use super::txn::{self, Txn};
+use super::{Changes, EntryKind, Locked, MAX_FILE, RelPath, StoreError};
+use super::{sha256, sync};
+
+/// The most bytes that a journal may have.
+pub(super) const MAX_JOURNAL: usize = 64 << 20;
+
+impl Locked<'_> {
+    /// Carries out all the changes, or none of them.
+    ///
+    /// Whenever the process or the machine stops, the next [`Locked::recover`] leaves either
+    /// every file as it was before or every file as it is wanted.
+    ///
+    /// # Errors
+    /// [`StoreError::ChangedMeanwhile`] when an expectation does not hold;
+    /// [`StoreError::Contradiction`], [`StoreError::Reserved`], [`StoreError::TooLarge`] and
+    /// [`StoreError::TooMany`] for changes that no repository could take; [`StoreError::Symlink`],
+    /// [`StoreError::NotAFile`], [`StoreError::NotADirectory`] and
+    /// [`StoreError::OtherFileSystem`] for what stands at a path; [`StoreError::Unfinished`] when
+    /// there is something to recover; [`StoreError::DiskFull`], [`StoreError::ReadOnly`] and
+    /// [`StoreError::Io`] when the disk fails. After all of these nothing has changed.
+    /// [`StoreError::Unapplied`] when the disk failed after the commit was decided.
+    pub fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
+        changes.check()?;
+        let beneath = Beneath::again(&self.store.beneath);
+        check_targets(&beneath, &self.own, &changes)?;
+        if changes.is_empty() {
+            return hashes(&beneath, &changes).map(|_| ());
+        }
+        let txn = Txn::create(&beneath, &self.own)?;
+        let operations = match decide(&beneath, &txn, &changes) {
+            Ok(operations) => operations,
+            Err(error) => return Err(undo(&beneath, &txn, error)),
+        };
+        let done = complete(&beneath, &txn, &operations, BTreeSet::new());
+        self.store.beneath.forget();
+        done
+    }
+}
+
+/// Refuses targets that could not be replaced, before anything is staged.
+fn check_targets(beneath: &Beneath, own: &OwnedFd, changes: &Changes) -> Result<(), StoreError> {
+    let mut checked = BTreeSet::new();
+    for path in changes.writes.keys().chain(&changes.removes) {
+        match beneath.kind(path)? {
+            None | Some(EntryKind::File) => {}
+            Some(kind) => return Err(refused(path, kind)),
+        }
+        let Some((parent, _)) = path.split() else { continue };
+        if !checked.contains(&parent) {
+            check_dir(beneath, own, &parent)?;
+            checked.insert(parent);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that files can be renamed into a directory, or into the nearest one that is there.
+fn check_dir(beneath: &Beneath, own: &OwnedFd, path: &RelPath) -> Result<(), StoreError> {
+    for path in std::iter::once(path.clone()).chain(path.ancestors()) {
+        let Some(dir) = beneath.dir(&path)? else { continue };
+        let failed = |errno| StoreError::io(&path, "writing to", errno);
+        let device = |dir: &OwnedFd| fstat(dir).map(|found| found.st_dev).map_err(failed);
+        if device(&dir)? != device(own)? {
+            return Err(StoreError::OtherFileSystem { path });
+        }
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        return accessat(dir.as_fd(), ".", access, AtFlags::empty()).map_err(failed);
+    }
+    Ok(())
+}
+
+/// Stages the files and decides the commit.
+fn decide(beneath: &Beneath, txn: &Txn, changes: &Changes) -> Result<Vec<Operation>, StoreError> {
+    let at_once = sync::at_once(changes.writes.len());
+    for (index, file) in changes.writes.iter().enumerate() {
+        txn.stage(index, file, !at_once)?;
+    }
+    if at_once {
+        txn.sync_all()?;
+    }
+    let operations = operations(changes, &hashes(beneath, changes)?);
+    let bytes = journal::format(&operations).map_err(|source| StoreError::Journal { source })?;
+    if bytes.len() > MAX_JOURNAL {
+        return Err(StoreError::TooLarge { path: txn::journal(), limit: MAX_JOURNAL });
+    }
+    txn.publish(&bytes)?;
+    Ok(operations)
+}
+
+/// Hashes what stands at every path that matters, and compares it with what is expected.
+fn hashes<'a>(
+    beneath: &Beneath,
+    changes: &'a Changes,
+) -> Result<BTreeMap<&'a RelPath, Option<[u8; 32]>>, StoreError> {
+    let targets = changes.writes.keys().chain(&changes.removes);
+    let paths: BTreeSet<_> = targets.chain(changes.expect.keys()).collect();
+    let mut found = BTreeMap::new();
+    for path in paths {
+        let hash = hash_at(beneath, path)?;
+        if changes.expect.get(path).is_some_and(|expect| *expect != hash) {
+            return Err(StoreError::ChangedMeanwhile { path: path.clone() });
+        }
+        found.insert(path, hash);
+    }
+    Ok(found)
+}
+
+/// Hashes the file at a path; `None` when it is absent.
+pub(super) fn hash_at(beneath: &Beneath, path: &RelPath) -> Result<Option<[u8; 32]>, StoreError> {
+    beneath.file(path)?.map(|file| hash_of(file, path)).transpose()
+}
+
+pub(super) fn hash_of(file: File, path: &RelPath) -> Result<[u8; 32], StoreError> {
+    let failed = |source| StoreError::io(path, "reading", source);
+    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    let (mut hasher, mut buffer) = (Sha256::new(), [0; 16 << 10]);
+    let mut file = file.take(limit.saturating_add(1));
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        match buffer.get(..count) {
+            Some([]) | None => break,
+            Some(bytes) => hasher.update(bytes),
+        }
+    }
+    if file.limit() == 0 {
+        return Err(StoreError::TooLarge { path: path.clone(), limit: MAX_FILE });
+    }
+    Ok(hasher.finalize().into())
+}
+
+fn operations(changes: &Changes, hashes: &BTreeMap<&RelPath, Option<[u8; 32]>>) -> Vec<Operation> {
+    let old = |path| hashes.get(path).copied().flatten();
+    let writes = changes.writes.iter().enumerate().map(|(staged, (path, content))| {
+        let new = sha256(&content.bytes);
+        Operation::Write { path: path.clone(), staged, mode: content.mode, new, old: old(path) }
+    });
+    let removes = changes
+        .removes
+        .iter()
+        .filter_map(|path| old(path).map(|old| Operation::Remove { path: path.clone(), old }));
+    writes.chain(removes).collect()
+}
+
+/// Removes what was staged, and says truly whether the commit is off.
+fn undo(beneath: &Beneath, txn: &Txn, error: StoreError) -> StoreError {
+    let removed = txn.remove();
+    match beneath.kind(&txn::journal()) {
+        // Only the journal decides; other leftovers are removed by the next recovery.
+        Ok(None) => error,
+        _ if removed.is_ok() => error,
+        _ => StoreError::Unapplied { source: Box::new(error) },
+    }
+}
+
+/// Carries out a decided commit and removes its traces.
+///
+/// `touched` are directories that a former run may have changed without making them durable.
+pub(super) fn complete(
+    beneath: &Beneath,
+    txn: &Txn,
+    operations: &[Operation],
+    touched: BTreeSet<RelPath>,
+) -> Result<(), StoreError> {
+    apply(beneath, txn, operations, touched)
+        .and_then(|touched| sync::dirs(beneath, &touched))
+        .and_then(|()| txn.remove())
+        .map_err(|error| StoreError::Unapplied { source: Box::new(error) })
+}
+
+fn apply(
+    beneath: &Beneath,
+    txn: &Txn,
+    operations: &[Operation],
+    mut touched: BTreeSet<RelPath>,
+) -> Result<BTreeSet<RelPath>, StoreError> {
+    for operation in operations {
+        let path = operation.path();
+        let Some((parent, name)) = path.split() else { continue };
+        match operation {
+            Operation::Write { staged, .. } => {
+                let mut made = |dir: &RelPath| touched.extend(dir.ancestors().take(1));
+                let dir = beneath.make_dir(&parent, &mut made)?;
+                txn.apply(*staged, &dir, name)
+                    .map_err(|errno| StoreError::io(path, "replacing", errno))?;
+            }
+            Operation::Remove { .. } => {
+                let Some(dir) = beneath.dir(&parent)? else { continue };
+                match unlinkat(&*dir, name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(StoreError::io(path, "removing", errno)),
+                }
+            }
+        }
+        touched.insert(parent);
+    }
+    Ok(touched)
+}

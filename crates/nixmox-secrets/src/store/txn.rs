@@ -1,0 +1,145 @@
+//! The directory `.nixmox/txn`, where a commit is prepared.
+//!
+//! | name | content |
+//! |---|---|
+//! | `0`, `1`, … | staged files |
+//! | `journal.new` | the journal while it is written |
+//! | `journal` | the journal; that it is there decides the commit |
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, Mode as Permissions, OFlags, RawMode, fchmod, mkdirat, openat, renameat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::beneath::{Beneath, list, open_file};
+use super::lock::own_dir;
+use super::{FileContent, RelPath, StoreError, sync};
+
+const JOURNAL: &str = "journal";
+const DRAFT: &str = "journal.new";
+
+/// The path of the directory.
+pub(super) fn dir() -> RelPath {
+    RelPath::own(".nixmox/txn")
+}
+
+/// The path of the journal.
+pub(super) fn journal() -> RelPath {
+    RelPath::own(".nixmox/txn/journal")
+}
+
+/// The open directory.
+pub(super) struct Txn {
+    own: Arc<OwnedFd>,
+    dir: Arc<OwnedFd>,
+}
+
+impl Txn {
+    /// Makes the directory; one that is there already is an unfinished commit.
+    pub(super) fn create(beneath: &Beneath, own: &Arc<OwnedFd>) -> Result<Self, StoreError> {
+        match mkdirat(&**own, "txn", Permissions::from_raw_mode(0o700)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(StoreError::Unfinished),
+            Err(errno) => return Err(StoreError::io(&dir(), "making", errno)),
+        }
+        let made = Self::open(beneath, own).and_then(|txn| {
+            let txn = txn.ok_or_else(|| StoreError::io(&dir(), "opening", Errno::NOENT))?;
+            let mode = Permissions::from_raw_mode(0o700);
+            fchmod(&*txn.dir, mode).map_err(|errno| StoreError::io(&dir(), "making", errno))?;
+            Ok(txn)
+        });
+        made.inspect_err(|_| {
+            // Best effort: what stays is empty, and the next recovery removes it.
+            let _ = unlinkat(&**own, "txn", AtFlags::REMOVEDIR);
+        })
+    }
+
+    /// Opens the directory that a former run left; `None` when there is none.
+    pub(super) fn open(beneath: &Beneath, own: &Arc<OwnedFd>) -> Result<Option<Self>, StoreError> {
+        let found = beneath.dir(&dir())?;
+        Ok(found.map(|dir| Self { own: Arc::clone(own), dir }))
+    }
+
+    /// Writes the new content of `path` to a staged file, and makes it durable if asked to.
+    pub(super) fn stage(
+        &self,
+        index: usize,
+        (path, content): (&RelPath, &FileContent),
+        durable: bool,
+    ) -> Result<(), StoreError> {
+        let mut file = self.make(&index.to_string(), path)?;
+        let mode = Permissions::from_raw_mode(RawMode::from(content.mode.bits()));
+        fchmod(&file, mode).map_err(|errno| StoreError::io(path, "writing", errno))?;
+        file.write_all(&content.bytes).map_err(|source| StoreError::io(path, "writing", source))?;
+        if durable {
+            sync::one(&file).map_err(|errno| StoreError::io(path, "syncing", errno))?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, name: &str, path: &RelPath) -> Result<File, StoreError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Permissions::from_raw_mode(0o600);
+        openat(&*self.dir, name, flags | OFlags::CLOEXEC, mode)
+            .map(File::from)
+            .map_err(|errno| StoreError::io(path, "writing", errno))
+    }
+
+    /// Makes every staged file durable at once.
+    pub(super) fn sync_all(&self) -> Result<(), StoreError> {
+        sync::all(&*self.dir).map_err(|errno| StoreError::io(&dir(), "syncing", errno))
+    }
+
+    /// Renames the journal into place: the commit is decided when this returns.
+    pub(super) fn publish(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = journal();
+        let failed = |errno| StoreError::io(&path, "writing", errno);
+        let mut file = self.make(DRAFT, &path)?;
+        file.write_all(bytes).map_err(|source| StoreError::io(&path, "writing", source))?;
+        sync::one(&file).map_err(failed)?;
+        self.sync()?;
+        sync::one(&*self.own).map_err(|errno| StoreError::io(&own_dir(), "syncing", errno))?;
+        renameat(&*self.dir, DRAFT, &*self.dir, JOURNAL).map_err(failed)?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        sync::one(&*self.dir).map_err(|errno| StoreError::io(&dir(), "syncing", errno))
+    }
+
+    /// Opens a staged file.
+    pub(super) fn staged(&self, index: usize) -> Result<Option<File>, StoreError> {
+        open_file(&*self.dir, &index.to_string(), &dir())
+    }
+
+    /// Renames a staged file to its target.
+    pub(super) fn apply(
+        &self,
+        index: usize,
+        target: &OwnedFd,
+        name: &str,
+    ) -> rustix::io::Result<()> {
+        renameat(&*self.dir, index.to_string(), target, name)
+    }
+
+    /// Removes the directory and everything in it.
+    ///
+    /// The journal goes first and durably: without the staged files it could not be carried out.
+    pub(super) fn remove(&self) -> Result<(), StoreError> {
+        let failed = |errno| StoreError::io(&dir(), "removing", errno);
+        match unlinkat(&*self.dir, JOURNAL, AtFlags::empty()) {
+            Ok(()) => self.sync()?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        for entry in list(&*self.dir, &dir())? {
+            unlinkat(&*self.dir, entry.name, AtFlags::empty()).map_err(failed)?;
+        }
+        unlinkat(&*self.own, "txn", AtFlags::REMOVEDIR).map_err(failed)
+    }
+}
