@@ -40,16 +40,16 @@ fn run(dir: &Path, script: Option<&Path>) -> Result<(), Box<dyn Error>> {
 fn parse(script: &str) -> Result<Changes, Box<dyn Error>> {
     let mut changes = Changes::new();
     for line in script.lines() {
-        let mut words = line.splitn(4, ' ');
-        let mut next = || words.next().ok_or_else(|| format!("too short: {line}"));
-        match next()? {
-            "write" => {
-                let mode = if next()? == "0600" { Mode::Private } else { Mode::Public };
-                changes.write(RelPath::parse(next()?)?, next()?.as_bytes().to_vec(), mode);
+        let words: Vec<_> = line.split(' ').collect();
+        match words.as_slice() {
+            ["write", mode, path, content @ ..] => {
+                let mode = if *mode == "0600" { Mode::Private } else { Mode::Public };
+                changes.write(RelPath::parse(path)?, content.join(" ").into_bytes(), mode);
             }
-            "remove" => changes.remove(RelPath::parse(next()?)?),
-            "expect" => {
-                changes.expect(RelPath::parse(next()?)?, Some(sha256(next()?.as_bytes())));
+            ["remove", path] => changes.remove(RelPath::parse(path)?),
+            ["expect", path, content @ ..] => {
+                let hash = sha256(content.join(" ").as_bytes());
+                changes.expect(RelPath::parse(path)?, Some(hash));
             }
             _ => return Err(format!("no such change: {line}").into()),
         }
