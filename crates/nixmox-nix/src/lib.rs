@@ -1,1 +1,135 @@
 //! Nix as data: an embedded evaluator of the pure subset.
+
+mod ast;
+mod builtins;
+mod error;
+mod json;
+mod lex;
+mod machine;
+mod parse;
+mod scope;
+
+pub use error::{Argument, Construct, Error, ErrorKind, Span, line_col};
+
+use machine::{Machine, V};
+use nixmox_tree::{SecretTree, Value};
+
+/// Bounds for what a text may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest text, in bytes.
+    pub bytes: usize,
+    /// The deepest nesting of the text, and of the evaluation; above 4,096 it counts as 4,096.
+    pub depth: usize,
+    /// The most steps of evaluation; list items, attributes and every eight bytes of text also count.
+    pub steps: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 8 << 20, depth: 2_048, steps: 4_000_000 }
+    }
+}
+
+/// A name at the top of a set, and where it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttrName {
+    /// The name.
+    pub name: String,
+    /// Its place in the text.
+    pub span: Span,
+}
+
+/// The evaluator's own stack: enough for `MAX_DEPTH` in a debug build.
+const STACK: usize = 256 << 20;
+const MAX_DEPTH: usize = 4_096;
+
+/// Evaluates a text to plain data, everything in it included.
+///
+/// Sets with `__toString` or `outPath` become what those say, as in Nix's `toJSON`.
+///
+/// # Errors
+///
+/// Any [`ErrorKind`]: the text is not Nix, fails, is not data, needs what this evaluator refuses, or exceeds `limits`.
+pub fn eval(text: &str, limits: &Limits) -> Result<Value, Error> {
+    run(text, limits, |machine| {
+        let (value, span) = (machine.root()?, machine.root_span());
+        machine.data(value, span, 0)
+    })
+}
+
+/// Evaluates a master file: a set, or a function that gets its own result as `secrets`.
+///
+/// Other arguments that masters get elsewhere (`lib`, `inputs`, `nodes`, …) are an error when they are needed.
+///
+/// # Errors
+///
+/// As [`eval`]; [`ErrorKind::NotASet`] when the result is not a set, [`ErrorKind::NotAvailable`] for those arguments.
+pub fn eval_master(text: &str, limits: &Limits) -> Result<SecretTree, Error> {
+    run(text, limits, |machine| {
+        let (value, span) = (machine.master()?, machine.root_span());
+        let V::Set(_) = value else {
+            return Err(Error::new(ErrorKind::NotASet(value.type_name()), span));
+        };
+        match machine.data(value, span, 0)? {
+            Value::Tree(tree) => Ok(tree),
+            _ => Err(Error::new(ErrorKind::NotASet("a string"), span)),
+        }
+    })
+}
+
+/// Lists the names at the top of a set, in byte order, and evaluates none of its values.
+///
+/// # Errors
+///
+/// [`ErrorKind::NotASet`] when the text is something else, such as a function; else as [`eval`].
+pub fn attr_names(text: &str, limits: &Limits) -> Result<Vec<AttrName>, Error> {
+    run(text, limits, |machine| {
+        let value = machine.root()?;
+        let V::Set(set) = &value else {
+            return Err(Error::new(ErrorKind::NotASet(value.type_name()), machine.root_span()));
+        };
+        let names = set.attrs().iter().map(|attr| AttrName {
+            name: machine.names.text(attr.name).to_owned(),
+            span: attr.span,
+        });
+        let mut names: Vec<_> = names.collect();
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(names)
+    })
+}
+
+fn run<T: Send>(
+    text: &str,
+    limits: &Limits,
+    job: impl FnOnce(&mut Machine<'_>) -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    let limits = Limits { depth: limits.depth.min(MAX_DEPTH), ..*limits };
+    check_length(text, &limits)?;
+    on_own_stack(move || {
+        let mut names = ast::Names::default();
+        let options = parse::Options { depth: limits.depth, syntax: false };
+        let ast = parse::parse(text, &mut names, options)?;
+        scope::resolve(&ast, &names, limits.depth)?;
+        job(&mut Machine::new(&ast, names, &limits))
+    })
+}
+
+fn check_length(text: &str, limits: &Limits) -> Result<(), Error> {
+    let most = limits.bytes.min(1 << 30);
+    if text.len() > most {
+        return Err(Error::new(ErrorKind::TooLong, Span::new(most, text.len())));
+    }
+    Ok(())
+}
+
+/// Works on a stack that is large enough for every text within the limits, whatever the caller's is.
+fn on_own_stack<T: Send>(job: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(STACK);
+        let thread = builder
+            .spawn_scoped(scope, job)
+            .map_err(|_| Error::new(ErrorKind::NoStack, Span::default()))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
