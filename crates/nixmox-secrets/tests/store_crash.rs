@@ -3,7 +3,13 @@
 //! `strace` (Debian package strace) is the one who kills, and its log is the witness of the order
 //! in which things become durable. The subject is `examples/commit.rs`, in processes of its own.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, and say how much they tried"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -290,8 +296,8 @@ fn a_full_disk_and_a_read_only_one_are_said_plainly() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert_eq!(
-        said("fsync", "ENOSPC", "3"),
-        "no space is left for syncing hosts/db/deep/key.pub: No space left on device (os error 28)\n"
+        said("write", "ENOSPC", "3"),
+        "no space is left for writing hosts/db/deep/key.pub: No space left on device (os error 28)\n"
     );
     assert_eq!(
         said("mkdirat", "EROFS", "1"),
@@ -317,6 +323,38 @@ fn a_killed_recovery_is_completed_by_the_next() {
         }
     }
     assert!(points > 20, "{points}");
+}
+
+/// A disk that fails makes the commit undo itself; that is killed at each of its removals.
+#[test]
+fn a_killed_undo_leaves_all_or_nothing() {
+    let scenario = few();
+    let (old, new) = (scenario.old_state(), scenario.new_state());
+    let mut points = 0;
+    for sync in 1..=points_of("fsync") {
+        for removal in 1.. {
+            let dir = scenario.make();
+            let fail = format!("inject=fsync:error=EIO:when={sync}");
+            let kill = format!("inject=unlinkat:signal=SIGKILL:when={removal}");
+            let options = ["-e", "trace=fsync,unlinkat", "-e", &fail, "-e", &kill];
+            let (output, _) = traced(dir.path(), &options, &full(dir.path()));
+            if output.status.signal() != Some(9) {
+                break;
+            }
+            points += 1;
+            recover(dir.path());
+            let after = state(dir.path());
+            assert!(after == old || after == new, "fsync {sync}, removal {removal}: {after:#?}");
+        }
+    }
+    assert!(points > 20, "{points}");
+}
+
+/// How often a whole run of the few makes a call.
+fn points_of(call: &str) -> usize {
+    let dir = few().make();
+    let (_, log) = traced(dir.path(), &["-e", &format!("trace={call}")], &full(dir.path()));
+    log.matches(&format!(" {call}(")).count()
 }
 
 /// Kills a commit in the middle of its last renames.

@@ -61,16 +61,20 @@ fn check_targets(beneath: &Beneath, own: &OwnedFd, changes: &Changes) -> Result<
         }
         let Some((parent, _)) = path.split() else { continue };
         if !checked.contains(&parent) {
-            check_dir(beneath, own, &parent)?;
+            check_dir(beneath, own, path)?;
             checked.insert(parent);
         }
     }
     Ok(())
 }
 
-/// Checks that files can be renamed into a directory, or into the nearest one that is there.
-fn check_dir(beneath: &Beneath, own: &OwnedFd, path: &RelPath) -> Result<(), StoreError> {
-    for path in std::iter::once(path.clone()).chain(path.ancestors()) {
+/// Checks that a file can be renamed into the nearest directory above it that is there.
+pub(super) fn check_dir(
+    beneath: &Beneath,
+    own: &OwnedFd,
+    file: &RelPath,
+) -> Result<(), StoreError> {
+    for path in file.ancestors() {
         let Some(dir) = beneath.dir(&path)? else { continue };
         let failed = |errno| StoreError::io(&path, "writing to", errno);
         let device = |dir: &OwnedFd| fstat(dir).map(|found| found.st_dev).map_err(failed);
@@ -93,7 +97,7 @@ fn decide(beneath: &Beneath, txn: &Txn, changes: &Changes) -> Result<Vec<Operati
         txn.sync_all()?;
     }
     let operations = operations(changes, &hashes(beneath, changes)?);
-    let bytes = journal::format(&operations).map_err(|source| StoreError::Journal { source })?;
+    let bytes = journal::format(&operations)?;
     if bytes.len() > MAX_JOURNAL {
         return Err(StoreError::TooLarge { path: txn::journal(), limit: MAX_JOURNAL });
     }

@@ -132,7 +132,7 @@ pub enum StoreError {
     )]
     Journal {
         /// What is wrong with it.
-        #[source]
+        #[from]
         source: JournalError,
     },
 }

@@ -100,8 +100,10 @@ fn ignore(own: &OwnedFd) -> Result<(), StoreError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
     let mode = Permissions::from_raw_mode(0o644);
     let draft = openat(own, ".gitignore.new", flags | OFlags::CLOEXEC, mode).map_err(failed)?;
-    let written = File::from(draft).write_all(IGNORED);
+    let mut draft = File::from(draft);
+    let written = draft.write_all(IGNORED);
     written.map_err(|source| StoreError::io(&path, "writing", source))?;
+    sync::one(&draft).map_err(failed)?;
     renameat(own, ".gitignore.new", own, ".gitignore").map_err(failed)
 }
 

@@ -6,10 +6,10 @@ use std::fs::File;
 use rustix::fs::{Mode as Permissions, RawMode, fchmod};
 
 use super::beneath::Beneath;
-use super::commit::{MAX_JOURNAL, complete, hash_at, hash_of};
+use super::commit::{MAX_JOURNAL, check_dir, complete, hash_at, hash_of};
 use super::journal::{self, Operation};
 use super::txn::{self, Txn};
-use super::{JournalError, Locked, RelPath, StoreError, read_bounded};
+use super::{JournalError, Locked, Mode, RelPath, StoreError, read_bounded};
 
 /// What a former run had left, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,64 +46,64 @@ impl Locked<'_> {
             return Ok(Recovery::Undone);
         };
         let bytes = read_bounded(file, &txn::journal(), MAX_JOURNAL)?;
-        let operations =
-            journal::parse(&bytes).and_then(|all| Ok((left(&beneath, &txn, &all)?, all)));
-        let (left, all) = operations.map_err(|source| StoreError::Journal { source })?;
+        let all = journal::parse(&bytes)?;
+        let left = self.left(&beneath, &txn, &all)?;
         let touched: BTreeSet<_> = all.iter().flat_map(|step| step.path().ancestors()).collect();
         complete(&beneath, &txn, &left, touched)?;
         self.store.beneath.forget();
         Ok(Recovery::Finished { paths: all.iter().map(|step| step.path().clone()).collect() })
     }
-}
 
-/// Returns the operations that are not done yet, each of them found to be possible.
-fn left(
-    beneath: &Beneath,
-    txn: &Txn,
-    operations: &[Operation],
-) -> Result<Vec<Operation>, JournalError> {
-    let mut left = Vec::new();
-    for operation in operations {
-        let path = operation.path();
-        let found = hash_at(beneath, path).map_err(unusable)?;
-        match operation {
-            Operation::Write { staged, mode, new, old, .. } => {
-                let Some(file) = txn.staged(*staged).map_err(unusable)? else {
-                    if found == Some(*new) {
-                        continue;
-                    }
-                    return Err(JournalError::Staged { path: path.clone() });
-                };
-                if found != *old && found != Some(*new) {
-                    return Err(JournalError::Target { path: path.clone() });
-                }
-                check_staged(file, path, *new, RawMode::from(mode.bits()))?;
+    /// Returns the operations that are not done yet, each of them found to be possible.
+    fn left(
+        &self,
+        beneath: &Beneath,
+        txn: &Txn,
+        operations: &[Operation],
+    ) -> Result<Vec<Operation>, StoreError> {
+        let mut left = Vec::new();
+        for operation in operations {
+            if is_left(beneath, txn, operation)? {
+                check_dir(beneath, &self.own, operation.path()).map_err(unusable)?;
+                left.push(operation.clone());
             }
-            Operation::Remove { old, .. } => match found {
-                None => continue,
-                Some(found) if found == *old => {}
-                Some(_) => return Err(JournalError::Target { path: path.clone() }),
-            },
         }
-        left.push(operation.clone());
+        Ok(left)
     }
-    Ok(left)
 }
 
-fn unusable(error: StoreError) -> JournalError {
-    JournalError::Unusable(Box::new(error))
+fn is_left(beneath: &Beneath, txn: &Txn, operation: &Operation) -> Result<bool, StoreError> {
+    let path = operation.path();
+    let found = hash_at(beneath, path).map_err(unusable)?;
+    let old = match operation {
+        Operation::Remove { old, .. } if found.is_some() => Some(*old),
+        Operation::Remove { .. } => return Ok(false),
+        Operation::Write { staged, mode, new, old, .. } => match txn.staged(*staged) {
+            Ok(Some(file)) => {
+                check_staged(file, path, *new, *mode)?;
+                if found == Some(*new) { found } else { *old }
+            }
+            Ok(None) if found == Some(*new) => return Ok(false),
+            Ok(None) => return Err(JournalError::Staged { path: path.clone() }.into()),
+            Err(error) => return Err(unusable(error)),
+        },
+    };
+    if found == old { Ok(true) } else { Err(JournalError::Target { path: path.clone() }.into()) }
 }
 
-fn check_staged(
-    file: File,
-    path: &RelPath,
-    new: [u8; 32],
-    mode: RawMode,
-) -> Result<(), JournalError> {
-    fchmod(&file, Permissions::from_raw_mode(mode))
-        .map_err(|errno| unusable(StoreError::io(&txn::dir(), "reading", errno)))?;
+/// The journal is to blame for what it names, but not for a disk that fails.
+fn unusable(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Io { .. } | StoreError::DiskFull { .. } | StoreError::ReadOnly { .. } => error,
+        _ => JournalError::Unusable(Box::new(error)).into(),
+    }
+}
+
+fn check_staged(file: File, path: &RelPath, new: [u8; 32], mode: Mode) -> Result<(), StoreError> {
+    let bits = Permissions::from_raw_mode(RawMode::from(mode.bits()));
+    fchmod(&file, bits).map_err(|errno| StoreError::io(&txn::dir(), "changing", errno))?;
     match hash_of(file, path).map_err(unusable)? {
         hash if hash == new => Ok(()),
-        _ => Err(JournalError::Staged { path: path.clone() }),
+        _ => Err(JournalError::Staged { path: path.clone() }.into()),
     }
 }
