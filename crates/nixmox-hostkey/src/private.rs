@@ -40,9 +40,7 @@ impl HostKey {
         }
         let key = PrivateKey::from_openssh(text.expose()).map_err(|error| match error {
             ssh_key::Error::Crypto | ssh_key::Error::PublicKey => HostKeyError::Mismatched,
-            ssh_key::Error::AlgorithmUnknown
-            | ssh_key::Error::AlgorithmUnsupported { .. }
-            | ssh_key::Error::Encoding(ssh_key::encoding::Error::Label(_)) => {
+            ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
                 HostKeyError::NotEd25519
             }
             _ => HostKeyError::Malformed,
