@@ -67,7 +67,7 @@ pub(crate) fn index(id: u32) -> Option<usize> {
     usize::try_from(id).ok()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ExprId(u32);
 
 pub(crate) struct Node {
@@ -232,6 +232,10 @@ impl Ast {
 
     pub(crate) fn node(&self, id: ExprId) -> &Node {
         index(id.0).and_then(|at| self.nodes.get(at)).unwrap_or(&self.missing)
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     pub(crate) fn span(&self, id: ExprId) -> Span {

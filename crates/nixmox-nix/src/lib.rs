@@ -1,15 +1,23 @@
 //! Nix as data: an embedded evaluator of the pure subset.
 
 mod ast;
+mod bridge;
 mod builtins;
+mod edit;
 mod error;
 mod json;
 mod lex;
 mod machine;
+mod mask;
 mod parse;
+mod print;
 mod scope;
 
+pub use bridge::{AnswerError, NixEvaluator, read_answer, wrap_master};
+pub use edit::{EditError, set, unset};
 pub use error::{Argument, Construct, Error, ErrorKind, Span, line_col};
+pub use mask::masked_line;
+pub use print::to_nix;
 
 use machine::{Machine, V};
 use nixmox_tree::{SecretTree, Value};
@@ -43,6 +51,8 @@ pub struct AttrName {
 /// The evaluator's own stack: enough for `MAX_DEPTH` in a debug build.
 const STACK: usize = 256 << 20;
 const MAX_DEPTH: usize = 4_096;
+/// Offsets and indices are 32 bits wide.
+const MAX_BYTES: usize = 1 << 30;
 
 /// Evaluates a text to plain data, everything in it included.
 ///
@@ -104,8 +114,7 @@ fn run<T: Send>(
     limits: &Limits,
     job: impl FnOnce(&mut Machine<'_>) -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
-    let limits = Limits { depth: limits.depth.min(MAX_DEPTH), ..*limits };
-    check_length(text, &limits)?;
+    let limits = limited(text, limits)?;
     on_own_stack(move || {
         let mut names = ast::Names::default();
         let options = parse::Options { depth: limits.depth, syntax: false };
@@ -115,16 +124,19 @@ fn run<T: Send>(
     })
 }
 
-fn check_length(text: &str, limits: &Limits) -> Result<(), Error> {
-    let most = limits.bytes.min(1 << 30);
+/// Checks the text's length, and caps what the limits allow at what this crate can do.
+fn limited(text: &str, limits: &Limits) -> Result<Limits, Error> {
+    let most = limits.bytes.min(MAX_BYTES);
     if text.len() > most {
         return Err(Error::new(ErrorKind::TooLong, Span::new(most, text.len())));
     }
-    Ok(())
+    Ok(Limits { depth: limits.depth.min(MAX_DEPTH), ..*limits })
 }
 
 /// Works on a stack that is large enough for every text within the limits, whatever the caller's is.
-fn on_own_stack<T: Send>(job: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+fn on_own_stack<T: Send, E: Send + From<Error>>(
+    job: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(STACK);
         let thread = builder
