@@ -1,0 +1,218 @@
+//! The strict subset: what a file of the fleet may have, which is less than what sops takes.
+
+use std::collections::HashSet;
+
+use crate::cipher::{Sealed, looks_sealed};
+use crate::envelope;
+use crate::error::Path;
+use crate::file::EncryptedFile;
+use crate::node::{Comment, Entry, Item, Node};
+use crate::recipient::Recipient;
+use crate::rule::Rule;
+
+/// One thing that a file of the fleet must not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: FindingKind,
+    /// Where it stands; empty when it is about the file.
+    pub path: Path,
+}
+
+/// What the strict subset forbids; [`name`](Self::name) is stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// A value that is not sealed: readable, or empty and so not protected against being put there.
+    UnsealedValue,
+    /// A comment that is not sealed.
+    ClearComment,
+    /// Text behind a sealed value or behind the document.
+    TrailingText,
+    /// A key that ends in `_unencrypted`.
+    UnencryptedKeyName,
+    /// A key that stands twice in one map.
+    DuplicateKey,
+    /// A key with a colon: it hides where the path is split.
+    ColonInKey,
+    /// An anchor or alias.
+    Alias,
+    /// A tag.
+    Tag,
+    /// More than one document.
+    SeveralDocuments,
+    /// A selection rule other than the default.
+    SelectionRule,
+    /// A MAC over sealed values alone.
+    MacOnlyEncrypted,
+    /// Several key groups, or a threshold.
+    KeyGroups,
+    /// A key of a service other than age.
+    ForeignKey,
+    /// A metadata field that sops does not know.
+    UnknownMetadata,
+    /// A label that is not a recipient.
+    RecipientLabel,
+    /// A recipient that stands twice.
+    DuplicateRecipient,
+    /// A wrapped key that is not an age file.
+    Envelope,
+    /// A wrapped key that does not have exactly one stanza, of the labelled recipient's kind.
+    Stanzas,
+}
+
+impl FindingKind {
+    /// Returns the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnsealedValue => "unsealed-value",
+            Self::ClearComment => "clear-comment",
+            Self::TrailingText => "trailing-text",
+            Self::UnencryptedKeyName => "unencrypted-key-name",
+            Self::DuplicateKey => "duplicate-key",
+            Self::ColonInKey => "colon-in-key",
+            Self::Alias => "alias",
+            Self::Tag => "tag",
+            Self::SeveralDocuments => "several-documents",
+            Self::SelectionRule => "selection-rule",
+            Self::MacOnlyEncrypted => "mac-only-encrypted",
+            Self::KeyGroups => "key-groups",
+            Self::ForeignKey => "foreign-key",
+            Self::UnknownMetadata => "unknown-metadata",
+            Self::RecipientLabel => "recipient-label",
+            Self::DuplicateRecipient => "duplicate-recipient",
+            Self::Envelope => "envelope",
+            Self::Stanzas => "stanzas",
+        }
+    }
+}
+
+impl EncryptedFile {
+    /// Lists what keeps this file out of the strict subset; no key is needed.
+    pub fn audit(&self) -> Vec<Finding> {
+        let mut found = structure(&self.docs);
+        let mut add = |wrong: bool, kind, path: &[&str]| {
+            if wrong {
+                let path = Path(path.iter().map(|step| (*step).to_owned()).collect());
+                found.push(Finding { kind, path });
+            }
+        };
+        let odd = &self.oddities;
+        add(odd.aliases, FindingKind::Alias, &[]);
+        add(odd.tags, FindingKind::Tag, &[]);
+        add(odd.trailing, FindingKind::TrailingText, &[]);
+        add(odd.several_blocks, FindingKind::DuplicateKey, &["sops"]);
+        add(odd.comment_in_block, FindingKind::ClearComment, &["sops"]);
+        add(self.docs.len() > 1, FindingKind::SeveralDocuments, &[]);
+        let metadata = &self.metadata;
+        let rule = metadata.rule();
+        add(*rule != Rule::default(), FindingKind::SelectionRule, &["sops", rule.name()]);
+        let only = "mac_only_encrypted";
+        add(metadata.mac_only_encrypted, FindingKind::MacOnlyEncrypted, &["sops", only]);
+        let groups = !metadata.groups.is_empty() || metadata.threshold.is_some();
+        add(groups, FindingKind::KeyGroups, &["sops", "key_groups"]);
+        for name in &metadata.foreign {
+            add(true, FindingKind::ForeignKey, &["sops", name]);
+        }
+        for name in &metadata.unknown {
+            add(true, FindingKind::UnknownMetadata, &["sops", name]);
+        }
+        let mut labels = HashSet::new();
+        for (index, wrapped) in metadata.wrapped().enumerate() {
+            let index = index.to_string();
+            let path = ["sops", "age", &index];
+            let again = !labels.insert(wrapped.recipient.as_str());
+            add(again, FindingKind::DuplicateRecipient, &path);
+            let recipient = Recipient::parse(&wrapped.recipient);
+            add(recipient.is_err(), FindingKind::RecipientLabel, &path);
+            match (envelope::stanzas(&wrapped.enc), recipient) {
+                (None, _) => add(true, FindingKind::Envelope, &path),
+                (Some(stanzas), recipient) => {
+                    let wanted = recipient.ok().and_then(|recipient| recipient.stanza());
+                    let fits = match (stanzas.as_slice(), wanted) {
+                        ([one], Some(wanted)) => one == wanted,
+                        ([one], None) => one != "scrypt",
+                        _ => false,
+                    };
+                    add(!fits, FindingKind::Stanzas, &path);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Lists what is wrong with the tree of a sealed file, whatever its metadata.
+pub(crate) fn structure(docs: &[Vec<Entry>]) -> Vec<Finding> {
+    let mut look = Look { found: Vec::new(), path: Vec::new() };
+    for doc in docs {
+        look.map(doc);
+    }
+    look.found
+}
+
+struct Look {
+    found: Vec<Finding>,
+    path: Vec<String>,
+}
+
+impl Look {
+    fn add(&mut self, wrong: bool, kind: FindingKind) {
+        if wrong {
+            self.found.push(Finding { kind, path: Path(self.path.clone()) });
+        }
+    }
+
+    fn map(&mut self, entries: &[Entry]) {
+        let mut keys = HashSet::new();
+        for entry in entries {
+            match entry {
+                Entry::Comment(comment) => self.comment(comment),
+                Entry::Pair(key, node) => {
+                    self.path.push(key.clone());
+                    self.add(!keys.insert(key.as_str()), FindingKind::DuplicateKey);
+                    self.add(key.ends_with("_unencrypted"), FindingKind::UnencryptedKeyName);
+                    self.add(key.contains(':'), FindingKind::ColonInKey);
+                    self.node(node);
+                    self.path.pop();
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        match node {
+            Node::Map(entries) => {
+                let empty = !entries.iter().any(|entry| matches!(entry, Entry::Pair(..)));
+                self.add(empty, FindingKind::UnsealedValue);
+                self.map(entries);
+            }
+            Node::List(items) => {
+                let empty = !items.iter().any(|item| matches!(item, Item::Node(_)));
+                self.add(empty, FindingKind::UnsealedValue);
+                for (index, item) in items.iter().enumerate() {
+                    self.path.push(index.to_string());
+                    match item {
+                        Item::Comment(comment) => self.comment(comment),
+                        Item::Node(node) => self.node(node),
+                    }
+                    self.path.pop();
+                }
+            }
+            leaf => self.sealed(leaf.as_str().unwrap_or_default(), FindingKind::UnsealedValue),
+        }
+    }
+
+    fn comment(&mut self, comment: &Comment) {
+        let text = comment.text.expose();
+        if !text.is_empty() {
+            self.sealed(text, FindingKind::ClearComment);
+        }
+    }
+
+    fn sealed(&mut self, text: &str, otherwise: FindingKind) {
+        let sealed = Sealed::parse(text).filter(|_| looks_sealed(text.as_bytes()));
+        self.add(sealed.is_none(), otherwise);
+        self.add(sealed.is_some_and(|sealed| sealed.trailing), FindingKind::TrailingText);
+    }
+}

@@ -1,0 +1,183 @@
+//! One sealed value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`.
+
+use aes_gcm::aead::consts::{U12, U16, U32};
+use aes_gcm::aead::generic_array::{ArrayLength, GenericArray};
+use aes_gcm::aes::Aes256;
+use aes_gcm::{AeadInPlace, AesGcm, KeyInit};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rand_core::{CryptoRng, RngCore};
+use zeroize::Zeroizing;
+
+use crate::node::Kind;
+
+const PREFIX: &str = "ENC[AES256_GCM,data:";
+
+/// The key that seals the values of one file; `{:?}` prints the name alone.
+#[derive(Clone)]
+pub struct DataKey(pub(crate) Zeroizing<[u8; 32]>);
+
+impl DataKey {
+    /// Draws a new key.
+    pub fn generate(rng: &mut (impl RngCore + CryptoRng)) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        rng.fill_bytes(key.as_mut());
+        Self(key)
+    }
+
+    /// Returns the key itself. Every use of it is a place to audit.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DataKey")
+    }
+}
+
+/// A nonce as sops draws it.
+pub(crate) type Iv = [u8; 32];
+
+/// The parts of a sealed value, still in base64.
+pub(crate) struct Sealed<'a> {
+    data: &'a str,
+    iv: &'a str,
+    tag: &'a str,
+    kind: &'a str,
+    /// Whether text follows the closing bracket, which sops ignores.
+    pub(crate) trailing: bool,
+}
+
+/// Why one value does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// The value should be sealed and is not of the form `ENC[…]`.
+    #[error("not a sealed value")]
+    NotSealed,
+    /// A part between the brackets is not base64.
+    #[error("malformed base64 in a sealed value")]
+    Base64,
+    /// The word after `type:` is unknown.
+    #[error("unknown type of a sealed value")]
+    UnknownType,
+    /// The nonce has a length that sops never writes; 12, 16 and 32 bytes are read.
+    #[error("unsupported nonce length in a sealed value")]
+    NonceLength,
+    /// The authentication tag is wrong: another key, another place in the file, or changed bytes.
+    #[error("authentication of a sealed value failed")]
+    Authentication,
+    /// The plaintext does not fit the type that the value claims.
+    #[error("a sealed value is not of the type it claims")]
+    Type,
+}
+
+/// Tells whether a text looks like a sealed value.
+pub(crate) fn looks_sealed(text: &[u8]) -> bool {
+    text.starts_with(PREFIX.as_bytes())
+}
+
+impl<'a> Sealed<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let line = text.split('\n').next()?;
+        let (body, after) = line.strip_prefix(PREFIX)?.rsplit_once(']')?;
+        let (body, kind) = body.rsplit_once(",type:")?;
+        let (body, tag) = body.rsplit_once(",tag:")?;
+        let (data, iv) = body.rsplit_once(",iv:")?;
+        let empty = data.is_empty() || iv.is_empty() || tag.is_empty() || kind.is_empty();
+        let trailing = !after.is_empty() || line.len() != text.len();
+        (!empty).then_some(Self { data, iv, tag, kind, trailing })
+    }
+
+    /// Returns the type, when it is a known one.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        Kind::from_word(self.kind)
+    }
+
+    fn nonce(&self) -> Result<Vec<u8>, ValueError> {
+        BASE64_STANDARD.decode(self.iv).map_err(|_| ValueError::Base64)
+    }
+
+    /// Returns the nonce for a later sealing of the same value, when it has sops' own length.
+    pub(crate) fn iv(&self) -> Option<Iv> {
+        self.nonce().ok()?.try_into().ok()
+    }
+}
+
+/// AES-256-GCM under one data key, its key schedule made once.
+pub(crate) struct Cipher {
+    aes: Aes256,
+    gcm: AesGcm<Aes256, U32>,
+}
+
+impl Cipher {
+    pub(crate) fn new(key: &DataKey) -> Self {
+        let aes = Aes256::new(GenericArray::from_slice(key.expose()));
+        Self { gcm: AesGcm::from(aes.clone()), aes }
+    }
+
+    /// Seals `plain`; an empty value must not come here, sops cannot read it back.
+    pub(crate) fn seal(&self, plain: &[u8], aad: &[u8], kind: Kind, iv: &Iv) -> String {
+        let mut data = plain.to_vec();
+        let nonce = GenericArray::from_slice(iv);
+        // Encryption fails only beyond 64 GiB, far above every limit here; the tag of nothing opens nothing.
+        let tag = self.gcm.encrypt_in_place_detached(nonce, aad, &mut data).unwrap_or_default();
+        let mut out = String::with_capacity(data.len() / 3 * 4 + 128);
+        out.push_str(PREFIX);
+        BASE64_STANDARD.encode_string(&data, &mut out);
+        out.push_str(",iv:");
+        BASE64_STANDARD.encode_string(iv, &mut out);
+        out.push_str(",tag:");
+        BASE64_STANDARD.encode_string(tag, &mut out);
+        out.push_str(",type:");
+        out.push_str(kind.word());
+        out.push(']');
+        out
+    }
+
+    /// Opens a sealed value and returns its plaintext bytes; their fit to the type is the caller's to check.
+    pub(crate) fn open(
+        &self,
+        sealed: &Sealed<'_>,
+        aad: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ValueError> {
+        let decode = |text| BASE64_STANDARD.decode(text).map_err(|_| ValueError::Base64);
+        let mut data = Zeroizing::new(decode(sealed.data)?);
+        let tag = decode(sealed.tag)?;
+        let nonce = sealed.nonce()?;
+        if tag.len() != 16 {
+            return Err(ValueError::Authentication);
+        }
+        let tag = GenericArray::from_slice(&tag);
+        let opened = match nonce.len() {
+            32 => self.gcm.decrypt_in_place_detached(
+                GenericArray::from_slice(&nonce),
+                aad,
+                &mut data,
+                tag,
+            ),
+            16 => self.open_with::<U16>(&nonce, aad, &mut data, tag),
+            12 => self.open_with::<U12>(&nonce, aad, &mut data, tag),
+            _ => return Err(ValueError::NonceLength),
+        };
+        opened.map_err(|_| ValueError::Authentication)?;
+        Ok(data)
+    }
+
+    fn open_with<N: ArrayLength<u8>>(
+        &self,
+        nonce: &[u8],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &GenericArray<u8, U16>,
+    ) -> Result<(), aes_gcm::Error> {
+        AesGcm::<Aes256, N>::from(self.aes.clone()).decrypt_in_place_detached(
+            GenericArray::from_slice(nonce),
+            aad,
+            data,
+            tag,
+        )
+    }
+}

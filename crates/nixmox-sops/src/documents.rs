@@ -1,0 +1,332 @@
+//! Plaintext documents: what `sops -d` prints, and a tree to change.
+
+use nixmox_tree::{SecretBytes, SecretTree, Value};
+
+use crate::error::{Path, PlainError, PlainErrorKind};
+use crate::format::Format;
+use crate::node::{Entry, Item, Node};
+use crate::{json, yaml};
+
+/// Ordered plaintext documents with their comments; `{:?}` prints their number alone.
+#[derive(Clone, PartialEq, Default)]
+pub struct Documents {
+    pub(crate) docs: Vec<Vec<Entry>>,
+}
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Documents({})", self.docs.len())
+    }
+}
+
+/// How printed documents are indented; sops' own defaults are four spaces in YAML and a tab in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Indent {
+    /// Spaces a level in YAML, 2 to 9; `None` for 4.
+    pub yaml: Option<usize>,
+    /// Spaces a level in JSON; `None` for a tab.
+    pub json: Option<usize>,
+}
+
+impl Indent {
+    pub(crate) fn yaml_spaces(self) -> usize {
+        self.yaml.unwrap_or(4)
+    }
+
+    pub(crate) fn json_indent(self) -> json::Indent {
+        self.json.map_or(json::Indent::Tab, |n| json::Indent::Spaces(n.min(16)))
+    }
+}
+
+/// Why documents do not fit what is asked of them; values are named by their path alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShapeError {
+    /// A value in the way is neither a map nor a list.
+    #[error("value {0} is in the way")]
+    InTheWay(Path),
+    /// A list position is not a number, or the path is empty.
+    #[error("no such position: {0}")]
+    Position(Path),
+    /// A text is not UTF-8.
+    #[error("value {0} is not text")]
+    NotText(Path),
+    /// The documents have no form in that format.
+    #[error("the documents have no form in that format")]
+    Format,
+}
+
+impl Documents {
+    /// Reads plaintext.
+    ///
+    /// # Errors
+    ///
+    /// [`PlainError`] with the place of the fault; a top-level key `sops` is refused.
+    pub fn parse(bytes: &[u8], format: Format) -> Result<Self, PlainError> {
+        let docs = match format {
+            Format::Yaml => yaml::compose(bytes)?.docs,
+            Format::Json => vec![json::read(bytes)?.entries],
+            Format::Binary => return Ok(Self::binary(SecretBytes::new(bytes))),
+        };
+        let reserved = docs.iter().flatten().any(|e| matches!(e, Entry::Pair(k, _) if k == "sops"));
+        if reserved {
+            return Err(PlainError::at(0, PlainErrorKind::SopsKey));
+        }
+        Ok(Self { docs })
+    }
+
+    /// Makes one document of a tree.
+    pub fn from_tree(tree: &SecretTree) -> Self {
+        Self { docs: vec![tree_entries(tree)] }
+    }
+
+    /// Makes the document of a binary file: its bytes under the key `data`.
+    pub fn binary(bytes: SecretBytes) -> Self {
+        Self { docs: vec![vec![Entry::Pair("data".to_owned(), Node::Str(bytes))]] }
+    }
+
+    /// Counts the documents.
+    pub fn len(&self) -> usize {
+        self.docs.len()
+    }
+
+    /// Tells whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.docs.is_empty()
+    }
+
+    /// Prints the documents as `sops -d` does.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::Format`]: several documents or a NaN in JSON, anything but `data` in binary.
+    pub fn to_bytes(&self, format: Format, indent: Indent) -> Result<SecretBytes, ShapeError> {
+        match (format, self.docs.as_slice()) {
+            (Format::Yaml, docs) => Ok(SecretBytes::from(yaml::write(docs, indent.yaml_spaces()))),
+            (Format::Json, [doc]) => json::write(doc, indent.json_indent())
+                .map(SecretBytes::from)
+                .ok_or(ShapeError::Format),
+            (Format::Binary, [doc]) => binary_of(doc).ok_or(ShapeError::Format),
+            _ => Err(ShapeError::Format),
+        }
+    }
+
+    /// Returns the first document without its comments; times become text, of duplicate keys the last counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::NotText`] when a string is not UTF-8.
+    pub fn to_tree(&self) -> Result<SecretTree, ShapeError> {
+        match self.docs.first() {
+            Some(doc) => entries_tree(doc, &mut Vec::new()),
+            None => Ok(SecretTree::new()),
+        }
+    }
+
+    /// Returns a value of the first document; list positions are decimal numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::NotText`] when a string in it is not UTF-8.
+    pub fn get<S: AsRef<str>>(&self, path: &[S]) -> Result<Option<Value>, ShapeError> {
+        let Some((first, rest)) = path.split_first() else {
+            return self.to_tree().map(|tree| Some(Value::Tree(tree)));
+        };
+        let top = self.docs.iter().take(1).flatten().rev().find_map(|entry| match entry {
+            Entry::Pair(key, node) if key == first.as_ref() => Some(node),
+            _ => None,
+        });
+        let found = rest.iter().try_fold(top, |node, step| match node? {
+            Node::List(items) => {
+                let index: usize = step.as_ref().parse().ok()?;
+                Some(list_nodes(items).nth(index))
+            }
+            map => Some(map.get(step.as_ref())),
+        });
+        let mut steps = path.iter().map(|s| s.as_ref().to_owned()).collect();
+        found.flatten().map(|node| node_value(node, &mut steps)).transpose()
+    }
+
+    /// Sets a value of the first document; comments and the order of everything else stay.
+    ///
+    /// Maps on the way are made. A list position at or past the end appends.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::InTheWay`] or [`ShapeError::Position`]; then nothing has changed.
+    pub fn set<S: AsRef<str>>(&mut self, path: &[S], value: &Value) -> Result<(), ShapeError> {
+        if self.docs.is_empty() {
+            self.docs.push(Vec::new());
+        }
+        let Some(doc) = self.docs.first_mut() else { return Ok(()) };
+        set_in_map(doc, path, 0, value_node(value))
+    }
+
+    /// Removes a value of the first document and tells whether it was there; comments stay.
+    pub fn unset<S: AsRef<str>>(&mut self, path: &[S]) -> bool {
+        self.docs.first_mut().is_some_and(|doc| unset_in_map(doc, path))
+    }
+}
+
+fn binary_of(doc: &[Entry]) -> Option<SecretBytes> {
+    match doc {
+        [Entry::Pair(key, Node::Str(bytes))] if key == "data" => Some(bytes.clone()),
+        _ => None,
+    }
+}
+
+fn list_nodes(items: &[Item]) -> impl Iterator<Item = &Node> {
+    items.iter().filter_map(|item| match item {
+        Item::Node(node) => Some(node),
+        Item::Comment(_) => None,
+    })
+}
+
+fn tree_entries(tree: &SecretTree) -> Vec<Entry> {
+    tree.iter().map(|(name, value)| Entry::Pair(name.clone(), value_node(value))).collect()
+}
+
+fn value_node(value: &Value) -> Node {
+    match value {
+        Value::Null => Node::Null,
+        Value::Bool(truth) => Node::Bool(truth.clone()),
+        Value::Int(number) => Node::Int(number.clone()),
+        Value::Float(number) => Node::Float(number.clone()),
+        Value::String(text) => Node::Str(SecretBytes::from(text)),
+        Value::List(values) => {
+            Node::List(values.iter().map(|value| Item::Node(value_node(value))).collect())
+        }
+        Value::Tree(tree) => Node::Map(tree_entries(tree)),
+    }
+}
+
+fn entries_tree(entries: &[Entry], path: &mut Vec<String>) -> Result<SecretTree, ShapeError> {
+    let mut tree = SecretTree::new();
+    for entry in entries {
+        if let Entry::Pair(key, node) = entry {
+            path.push(key.clone());
+            tree.insert(key.clone(), node_value(node, path)?);
+            path.pop();
+        }
+    }
+    Ok(tree)
+}
+
+fn node_value(node: &Node, path: &mut Vec<String>) -> Result<Value, ShapeError> {
+    Ok(match node {
+        Node::Null => Value::Null,
+        Node::Bool(truth) => Value::Bool(truth.clone()),
+        Node::Int(number) => Value::Int(number.clone()),
+        Node::Float(number) => Value::Float(number.clone()),
+        Node::Time(text) => Value::String(text.clone()),
+        Node::Str(bytes) => {
+            let text = bytes.as_str().ok_or_else(|| ShapeError::NotText(Path(path.clone())))?;
+            Value::string(text)
+        }
+        Node::Map(entries) => Value::Tree(entries_tree(entries, path)?),
+        Node::List(items) => {
+            let mut values = Vec::with_capacity(items.len());
+            for (index, node) in list_nodes(items).enumerate() {
+                path.push(index.to_string());
+                values.push(node_value(node, path)?);
+                path.pop();
+            }
+            Value::List(values)
+        }
+    })
+}
+
+fn steps<S: AsRef<str>>(path: &[S], depth: usize) -> Path {
+    Path(path.iter().take(depth + 1).map(|s| s.as_ref().to_owned()).collect())
+}
+
+/// Makes the maps that a path below a new key needs.
+fn wrap_node<S: AsRef<str>>(path: &[S], node: Node) -> Node {
+    path.iter()
+        .rev()
+        .fold(node, |node, key| Node::Map(vec![Entry::Pair(key.as_ref().to_owned(), node)]))
+}
+
+fn set_in_map<S: AsRef<str>>(
+    entries: &mut Vec<Entry>,
+    path: &[S],
+    depth: usize,
+    node: Node,
+) -> Result<(), ShapeError> {
+    let Some(key) = path.get(depth).map(AsRef::as_ref) else {
+        return Err(ShapeError::Position(steps(path, depth)));
+    };
+    let below = path.get(depth + 1..).unwrap_or_default();
+    let found = entries.iter_mut().rev().find_map(|entry| match entry {
+        Entry::Pair(name, node) if name == key => Some(node),
+        _ => None,
+    });
+    match found {
+        Some(old) if below.is_empty() => *old = node,
+        Some(old) => return set_below(old, path, depth + 1, node),
+        None => entries.push(Entry::Pair(key.to_owned(), wrap_node(below, node))),
+    }
+    Ok(())
+}
+
+fn set_below<S: AsRef<str>>(
+    at: &mut Node,
+    path: &[S],
+    depth: usize,
+    node: Node,
+) -> Result<(), ShapeError> {
+    let items = match at {
+        Node::Map(entries) => return set_in_map(entries, path, depth, node),
+        Node::List(items) => items,
+        _ => return Err(ShapeError::InTheWay(steps(path, depth.saturating_sub(1)))),
+    };
+    let index = path.get(depth).and_then(|step| step.as_ref().parse::<usize>().ok());
+    let Some(index) = index else { return Err(ShapeError::Position(steps(path, depth))) };
+    let below = path.get(depth + 1..).unwrap_or_default();
+    let found = items.iter_mut().filter_map(|item| match item {
+        Item::Node(node) => Some(node),
+        Item::Comment(_) => None,
+    });
+    match found.into_iter().nth(index) {
+        Some(old) if below.is_empty() => *old = node,
+        Some(old) => return set_below(old, path, depth + 1, node),
+        None => items.push(Item::Node(wrap_node(below, node))),
+    }
+    Ok(())
+}
+
+fn unset_in_map<S: AsRef<str>>(entries: &mut Vec<Entry>, path: &[S]) -> bool {
+    let Some((key, below)) = path.split_first() else { return false };
+    let is_it = |entry: &Entry| matches!(entry, Entry::Pair(name, _) if name == key.as_ref());
+    let Some(index) = entries.iter().rposition(is_it) else { return false };
+    if below.is_empty() {
+        entries.remove(index);
+        return true;
+    }
+    match entries.get_mut(index) {
+        Some(Entry::Pair(_, node)) => unset_below(node, below),
+        _ => false,
+    }
+}
+
+fn unset_below<S: AsRef<str>>(at: &mut Node, path: &[S]) -> bool {
+    let items = match at {
+        Node::Map(entries) => return unset_in_map(entries, path),
+        Node::List(items) => items,
+        _ => return false,
+    };
+    let Some((step, below)) = path.split_first() else { return false };
+    let Ok(wanted) = step.as_ref().parse::<usize>() else { return false };
+    let is_node = |(_, item): &(usize, &Item)| matches!(item, Item::Node(_));
+    let Some(index) = items.iter().enumerate().filter(is_node).nth(wanted).map(|(i, _)| i) else {
+        return false;
+    };
+    if below.is_empty() {
+        items.remove(index);
+        return true;
+    }
+    match items.get_mut(index) {
+        Some(Item::Node(node)) => unset_below(node, below),
+        _ => false,
+    }
+}

@@ -1,0 +1,93 @@
+//! The data key inside age files, one for each recipient.
+
+use std::cell::RefCell;
+use std::io::{BufRead, Read};
+
+use age::armor::ArmoredReader;
+use age_core::format::{FileKey, Stanza};
+use zeroize::Zeroizing;
+
+use crate::cipher::DataKey;
+use crate::error::SealError;
+use crate::identity::{Identities, Interaction};
+use crate::recipient::{Recipient, RecipientKey};
+
+/// Largest age file that is looked at; that of a post-quantum recipient has three kilobytes.
+const MAX_ENC_BYTES: usize = 64 << 10;
+
+/// Wraps the key for one recipient: an armored age file with one stanza. Its randomness is age's own.
+pub(crate) fn wrap(
+    key: &[u8],
+    recipient: &Recipient,
+    interaction: Option<&Interaction>,
+) -> Result<String, SealError> {
+    let wrapped = match recipient.key() {
+        RecipientKey::X25519(public) => age::encrypt_and_armor(public, key),
+        RecipientKey::Ssh(public) => age::encrypt_and_armor(public, key),
+        RecipientKey::Plugin(public) => {
+            let interaction =
+                interaction.ok_or_else(|| SealError::Plugin(recipient.to_string()))?;
+            let keys = [public.clone()];
+            age::plugin::RecipientPluginV1::new(public.plugin(), &keys, &[], interaction.clone())
+                .map_err(age::EncryptError::PluginResolve)
+                .and_then(|plugin| age::encrypt_and_armor(&plugin, key))
+        }
+    };
+    let mut text = wrapped.map_err(|source| SealError::Wrap {
+        recipient: recipient.to_string(),
+        source: Box::new(source),
+    })?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Opens one age file and returns what is inside, a few dozen bytes.
+pub(crate) fn unwrap(
+    enc: &str,
+    identities: &Identities,
+) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
+    let reader = decryptor(enc)?.decrypt(identities.iter())?;
+    let mut key = Zeroizing::new(Vec::with_capacity(64));
+    reader.take(64).read_to_end(&mut key).map_err(age::DecryptError::Io)?;
+    Ok(key)
+}
+
+fn decryptor(enc: &str) -> Result<age::Decryptor<impl BufRead>, age::DecryptError> {
+    if enc.len() > MAX_ENC_BYTES {
+        return Err(age::DecryptError::InvalidHeader);
+    }
+    let text = enc.trim_start();
+    age::Decryptor::new_buffered(ArmoredReader::new(text.as_bytes()))
+}
+
+/// Lists the types of the stanzas in an age file, without grease; `None` when it is not an age file.
+pub(crate) fn stanzas(enc: &str) -> Option<Vec<String>> {
+    struct Recorder(RefCell<Vec<String>>);
+
+    impl age::Identity for Recorder {
+        fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+            None
+        }
+
+        fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+            let real =
+                stanzas.iter().map(|s| s.tag.clone()).filter(|tag| !tag.ends_with("-grease"));
+            self.0.borrow_mut().extend(real);
+            None
+        }
+    }
+
+    let recorder = Recorder(RefCell::new(Vec::new()));
+    let identity: &dyn age::Identity = &recorder;
+    match decryptor(enc).ok()?.decrypt(std::iter::once(identity)) {
+        Err(age::DecryptError::NoMatchingKeys) => Some(recorder.0.into_inner()),
+        _ => None,
+    }
+}
+
+/// Turns the bytes of a data key into one.
+pub(crate) fn data_key(bytes: &[u8]) -> Option<DataKey> {
+    bytes.try_into().ok().map(|key| DataKey(Zeroizing::new(key)))
+}

@@ -1,0 +1,274 @@
+//! Sealing documents.
+
+use jiff::Timestamp;
+use rand_core::{CryptoRng, RngCore};
+
+use crate::cipher::{Cipher, DataKey, Iv};
+use crate::documents::{Documents, Indent};
+use crate::envelope;
+use crate::error::{MAX_RECIPIENTS, Path, SealError};
+use crate::file::{DecryptedFile, Ivs, Mac};
+use crate::format::Format;
+use crate::identity::Interaction;
+use crate::metadata::{Metadata, Wrapped};
+use crate::node::{Comment, Entry, Item, Kind, Node};
+use crate::recipient::Recipient;
+use crate::rule::{Rule, Selector};
+use crate::walk::{At, Visit, walk};
+use crate::{audit, json, yaml};
+
+/// The version of sops whose layout is written.
+pub const SOPS_VERSION: &str = "3.13.2";
+
+/// For whom and how to seal.
+#[derive(Debug, Clone, Default)]
+pub struct SealOptions {
+    /// Who can open the file.
+    pub recipients: Vec<Recipient>,
+    /// Which values are sealed; binary files have no rule.
+    pub rule: Rule,
+    /// Whether the MAC covers sealed values alone.
+    pub mac_only_encrypted: bool,
+    /// How the file is indented.
+    pub indent: Indent,
+    /// Refuses to write what [`audit`](crate::EncryptedFile::audit) would find fault with.
+    pub strict: bool,
+    /// How plugins of recipients talk to a person; without it, none is started.
+    pub interaction: Option<Interaction>,
+}
+
+impl SealOptions {
+    /// Seals every value to `recipients`, in sops' default way.
+    pub fn new(recipients: impl IntoIterator<Item = Recipient>) -> Self {
+        Self { recipients: recipients.into_iter().collect(), ..Self::default() }
+    }
+}
+
+/// How much of an opened file lives on in the new one.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Keep<'a> {
+    /// A fresh data key; nothing of an old file remains.
+    #[default]
+    Nothing,
+    /// The same data key, so that unchanged values keep their ciphertext; the key is wrapped anew for everyone.
+    Values(&'a DecryptedFile),
+    /// Also keeps the wrapped key of each recipient that stays: what `sops edit` does.
+    Everything(&'a DecryptedFile),
+}
+
+impl<'a> Keep<'a> {
+    fn file(self) -> Option<&'a DecryptedFile> {
+        match self {
+            Self::Nothing => None,
+            Self::Values(file) | Self::Everything(file) => Some(file),
+        }
+    }
+}
+
+/// Seals documents and returns the file.
+///
+/// Data key and nonces come from `rng`, the time from `now`; what wraps the data key is random inside age.
+///
+/// # Errors
+///
+/// [`SealError`]: no recipient, a recipient that cannot be wrapped for, or documents that could not be read back.
+pub fn seal(
+    docs: &Documents,
+    (format, options): (Format, &SealOptions),
+    keep: Keep<'_>,
+    rng: &mut (impl RngCore + CryptoRng),
+    now: Timestamp,
+) -> Result<Vec<u8>, SealError> {
+    check(docs, format, options)?;
+    let key = keep.file().map_or_else(|| DataKey::generate(rng), |file| file.key.clone());
+    let binary = format == Format::Binary;
+    let rule = if binary { Rule::default() } else { options.rule.clone() };
+    let selector = rule.compile().ok_or(SealError::Pattern)?;
+    let mac_only_encrypted = options.mac_only_encrypted && !binary;
+    let mut sealer = Sealer {
+        cipher: Cipher::new(&key),
+        mac: Mac::new(mac_only_encrypted),
+        ivs: keep.file().map(|file| file.ivs.clone()).unwrap_or_default(),
+        format,
+        selector: &selector,
+        rng,
+    };
+    let mut sealed = Vec::with_capacity(docs.docs.len());
+    for doc in &docs.docs {
+        sealed.push(walk(doc, &selector, &mut sealer)?);
+    }
+    if options.strict {
+        refuse_clear(&sealed)?;
+    }
+    let last_modified = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
+    let iv = sealer.fresh();
+    let Sealer { cipher, mac, .. } = sealer;
+    let mac = mac.finish();
+    let metadata = Metadata {
+        age: wrap_all(&key, options, keep)?,
+        groups: Vec::new(),
+        threshold: None,
+        mac: Some(cipher.seal(mac.as_bytes(), last_modified.as_bytes(), Kind::Str, &iv)),
+        last_modified,
+        rule,
+        rule_given: !binary,
+        mac_only_encrypted,
+        version: version(keep),
+        foreign: Vec::new(),
+        unknown: Vec::new(),
+    };
+    write(sealed, &metadata, format, options.indent)
+}
+
+fn check(docs: &Documents, format: Format, options: &SealOptions) -> Result<(), SealError> {
+    match options.recipients.len() {
+        0 => return Err(SealError::NoRecipients),
+        1..=MAX_RECIPIENTS => {}
+        _ => return Err(SealError::TooManyRecipients),
+    }
+    let fits = match (format, docs.docs.as_slice()) {
+        (_, []) => false,
+        (Format::Yaml, _) | (Format::Json, [_]) => true,
+        (Format::Binary, [doc]) => {
+            matches!(doc.as_slice(), [Entry::Pair(key, Node::Str(_))] if key == "data")
+        }
+        _ => false,
+    };
+    if !fits {
+        return Err(SealError::Format);
+    }
+    let reserved = |entry: &Entry| matches!(entry, Entry::Pair(key, _) if key == "sops");
+    if docs.docs.iter().flatten().any(reserved) {
+        return Err(SealError::SopsKey);
+    }
+    Ok(())
+}
+
+fn refuse_clear(sealed: &[Vec<Entry>]) -> Result<(), SealError> {
+    match audit::structure(sealed).into_iter().next() {
+        Some(finding) => Err(SealError::Clear(finding.path)),
+        None => Ok(()),
+    }
+}
+
+fn wrap_all(
+    key: &DataKey,
+    options: &SealOptions,
+    keep: Keep<'_>,
+) -> Result<Vec<Wrapped>, SealError> {
+    let old = match keep {
+        Keep::Everything(file) if file.metadata.groups.is_empty() => file.metadata.age.as_slice(),
+        _ => &[],
+    };
+    let wrap = |recipient: &Recipient| {
+        let kept = old.iter().find(|wrapped| wrapped.recipient == recipient.as_str());
+        if let Some(kept) = kept {
+            return Ok(kept.clone());
+        }
+        let enc = envelope::wrap(key.expose(), recipient, options.interaction.as_ref())?;
+        Ok(Wrapped { recipient: recipient.to_string(), enc })
+    };
+    options.recipients.iter().map(wrap).collect()
+}
+
+/// Keeps the version of a file that a newer sops wrote.
+fn version(keep: Keep<'_>) -> String {
+    let numbers = |text: &str| -> Option<Vec<u64>> {
+        let core = text.strip_prefix('v').unwrap_or(text);
+        core.split('.').map(|part| part.parse().ok()).collect()
+    };
+    let old = keep.file().map(|file| file.metadata.version.as_str());
+    let newer = old.filter(|old| numbers(old) > numbers(SOPS_VERSION));
+    newer.unwrap_or(SOPS_VERSION).to_owned()
+}
+
+fn write(
+    mut docs: Vec<Vec<Entry>>,
+    metadata: &Metadata,
+    format: Format,
+    indent: Indent,
+) -> Result<Vec<u8>, SealError> {
+    let block = metadata.write();
+    for doc in &mut docs {
+        doc.push(Entry::Pair("sops".to_owned(), block.clone()));
+    }
+    let text = match (format, docs.as_slice()) {
+        (Format::Yaml, docs) => yaml::write(docs, indent.yaml_spaces()),
+        (_, [doc]) => json::write(doc, indent.json_indent()).ok_or(SealError::Format)?,
+        _ => return Err(SealError::Format),
+    };
+    let mut text = text;
+    Ok(std::mem::take(&mut *text))
+}
+
+struct Sealer<'s, R> {
+    cipher: Cipher,
+    mac: Mac,
+    ivs: Ivs,
+    format: Format,
+    selector: &'s Selector,
+    rng: &'s mut R,
+}
+
+impl<R: RngCore + CryptoRng> Sealer<'_, R> {
+    fn fresh(&mut self) -> Iv {
+        let mut iv = [0; 32];
+        self.rng.fill_bytes(&mut iv);
+        iv
+    }
+
+    fn seal(&mut self, kind: Kind, aad: &str, plain: &[u8]) -> String {
+        let kept = if self.ivs.is_empty() { None } else { self.ivs.take(kind, aad, plain) };
+        let iv = kept.unwrap_or_else(|| self.fresh());
+        self.cipher.seal(plain, aad.as_bytes(), kind, &iv)
+    }
+
+    /// Refuses what JSON would change on the way.
+    fn fits(&self, at: &At<'_>, leaf: &Node) -> Result<(), SealError> {
+        match leaf {
+            _ if self.format == Format::Yaml => Ok(()),
+            Node::Float(number) if !number.is_finite() => Err(SealError::NotFinite(at.path())),
+            Node::Str(bytes) if !at.sealed && bytes.as_str().is_none() => Err(SealError::Format),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
+    type Error = SealError;
+
+    fn leaf(&mut self, at: &At<'_>, leaf: &Node) -> Result<Item, SealError> {
+        self.fits(at, leaf)?;
+        let Some((kind, plain)) = leaf.plain() else { return Ok(Item::Node(leaf.clone())) };
+        self.mac.add(plain.bytes(), at.sealed);
+        if !at.sealed || plain.bytes().is_empty() {
+            return Ok(Item::Node(leaf.clone()));
+        }
+        Ok(Item::Node(Node::str(self.seal(kind, at.aad, plain.bytes()))))
+    }
+
+    fn comment(&mut self, at: &At<'_>, comment: &Comment) -> Result<Item, SealError> {
+        let text = comment.text.expose();
+        if self.format != Format::Yaml || !at.sealed || text.is_empty() {
+            return Ok(Item::Comment(comment.clone()));
+        }
+        let sealed = self.seal(Kind::Comment, at.aad, text.as_bytes());
+        if self.selector.comment_counts_itself() && self.selector.comment_hits(&sealed) {
+            return Err(SealError::CommentMatches(at.path()));
+        }
+        if at.in_list {
+            // The reader sees a value there, and a value ends what the comments before it say.
+            if self.selector.on_comments() {
+                return Err(SealError::ListComment(at.path()));
+            }
+            return Ok(Item::Node(Node::str(sealed)));
+        }
+        let mut made = Comment::new(sealed);
+        made.inline = comment.inline;
+        Ok(Item::Comment(made))
+    }
+
+    fn too_deep(&self, path: Path) -> SealError {
+        SealError::TooDeep(path)
+    }
+}
