@@ -50,6 +50,8 @@ pub enum Keep<'a> {
     /// A fresh data key; nothing of an old file remains.
     #[default]
     Nothing,
+    /// A data key that the caller drew, because it derives more from it; nothing of an old file remains.
+    Key(&'a DataKey),
     /// The same data key, so that unchanged values keep their ciphertext; the key is wrapped anew for everyone.
     Values(&'a DecryptedFile),
     /// Also keeps the wrapped key of each recipient that stays: what `sops edit` does.
@@ -59,7 +61,7 @@ pub enum Keep<'a> {
 impl<'a> Keep<'a> {
     fn file(self) -> Option<&'a DecryptedFile> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Key(_) => None,
             Self::Values(file) | Self::Everything(file) => Some(file),
         }
     }
@@ -80,7 +82,11 @@ pub fn seal(
     now: Timestamp,
 ) -> Result<Vec<u8>, SealError> {
     check(docs, format, options)?;
-    let key = keep.file().map_or_else(|| DataKey::generate(rng), |file| file.key.clone());
+    let key = match keep {
+        Keep::Nothing => DataKey::generate(rng),
+        Keep::Key(key) => key.clone(),
+        Keep::Values(file) | Keep::Everything(file) => file.key.clone(),
+    };
     let binary = format == Format::Binary;
     let rule = if binary { Rule::default() } else { options.rule.clone() };
     let selector = rule.compile().ok_or(SealError::Pattern)?;
