@@ -1,0 +1,8 @@
+//! The cascade as its users see it: against what Nixverse answered, and against its laws.
+
+#![expect(clippy::expect_used, reason = "a fixture that does not parse fails the test")]
+#![expect(clippy::panic, reason = "a case that comes out wrong fails the test")]
+
+mod fleet;
+mod named;
+mod random;
