@@ -4,5 +4,6 @@
 #![expect(clippy::panic, reason = "a case that comes out wrong fails the test")]
 
 mod fleet;
+mod laws;
 mod named;
 mod random;
