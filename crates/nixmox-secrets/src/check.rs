@@ -1,0 +1,336 @@
+//! The full check of a fleet's sealed files; nothing is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use nixmox_sops::{EncryptedFile, Finding, Format, Identities, Recipient, is_sops};
+use nixmox_topology::NodeName;
+use nixmox_tree::SecretTree;
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::edit::{Options, open};
+use crate::fleet::Fleet;
+use crate::hosts::{Generated, HostFiles};
+use crate::master::{self, Master};
+use crate::plan::{orphans, recipients, unvouched_keys, wanted};
+use crate::store::RelPath;
+
+/// Names of plaintext files that people and other tools leave behind at the top of a fleet.
+const LEFTOVERS: [&str; 6] = [
+    "secrets.nix",
+    "secrets.dec.yaml",
+    "secrets.plain.yaml",
+    "build/secrets.nix",
+    "build/secrets.json",
+    "keys.txt",
+];
+
+/// One thing that is wrong with a fleet's sealed files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file that it is about.
+    pub path: RelPath,
+    /// What is wrong with it.
+    pub kind: ProblemKind,
+}
+
+/// What can be wrong with a sealed file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// A crash left a commit that the next change will finish.
+    Unfinished,
+    /// It holds plaintext where ciphertext belongs.
+    Plaintext,
+    /// It is not there, though its host has secrets.
+    Missing,
+    /// It cannot be read as a sops file, a key, or `.sops.yaml`; with the cause.
+    Malformed(String),
+    /// It is not sealed as strictly as a fleet's files are; with the rule and the place.
+    Unsound(String),
+    /// It is sealed to others than it should be.
+    Recipients {
+        /// Who should open it and cannot.
+        missing: Vec<String>,
+        /// Who can open it and should not.
+        extra: Vec<String>,
+    },
+    /// It does not open, or its MAC is wrong; with the cause.
+    Unopened(String),
+    /// Its values are not those that the master gives the host; with their names.
+    Outdated(Vec<String>),
+    /// It belongs to no host of the fleet, or to one without secrets.
+    Orphan,
+    /// No digest of this tool vouches for this host key.
+    UnvouchedKey,
+}
+
+impl ProblemKind {
+    /// Names the problem for scripts; the names are stable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished-commit",
+            Self::Plaintext => "plaintext",
+            Self::Missing => "missing",
+            Self::Malformed(_) => "malformed",
+            Self::Unsound(_) => "unsound",
+            Self::Recipients { .. } => "wrong-recipients",
+            Self::Unopened(_) => "does-not-open",
+            Self::Outdated(_) => "outdated",
+            Self::Orphan => "orphan",
+            Self::UnvouchedKey => "unvouched-key",
+        }
+    }
+}
+
+impl fmt::Display for ProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfinished => f.write_str("a crash left a commit unfinished"),
+            Self::Plaintext => f.write_str("holds plaintext"),
+            Self::Missing => f.write_str("is missing, though its host has secrets"),
+            Self::Malformed(cause) => write!(f, "is malformed: {cause}"),
+            Self::Unsound(what) => write!(f, "is not sealed strictly: {what}"),
+            Self::Recipients { missing, extra } => {
+                f.write_str("is sealed to the wrong recipients:")?;
+                missing.iter().try_for_each(|r| write!(f, " -{r}"))?;
+                extra.iter().try_for_each(|r| write!(f, " +{r}"))
+            }
+            Self::Unopened(cause) => write!(f, "does not open: {cause}"),
+            Self::Outdated(names) => {
+                write!(f, "does not hold what the master gives its host: {}", names.join(", "))
+            }
+            Self::Orphan => f.write_str("belongs to no host that has secrets"),
+            Self::UnvouchedKey => f.write_str("was neither made nor accepted by this tool"),
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Everything that is wrong, by path.
+    pub problems: Vec<Problem>,
+    /// How many hosts have a sealed file.
+    pub hosts: usize,
+    /// Whether every file was opened and compared; without identities only its form was looked at.
+    pub opened: bool,
+}
+
+/// Checks every sealed file of the fleet at `root`.
+///
+/// With identities every file is opened with its own key, its MAC verified and its values compared with what the
+/// master gives the host. Without any, what can be seen from outside is checked: that everything is sealed, to whom,
+/// and that nothing is left over.
+///
+/// # Errors
+///
+/// Any [`Error`] that keeps the check from going on: the fleet cannot be read, the master does not open or evaluate.
+pub fn check(root: &std::path::Path, options: &Options<'_>) -> Result<Checked, Error> {
+    if options.identities.is_empty() {
+        let fleet = Fleet::open(root, options.ask_nix)?;
+        return Check::new(&fleet)?.outside();
+    }
+    let (fleet, master) = open(root, options)?;
+    let tree = master::evaluate(master.form, &master.text, options.real_nix)?;
+    let nodes = master::nodes(&tree)?;
+    let delivered = nixmox_cascade::resolve(&fleet.topology, &nodes).map_err(Error::Cascade)?;
+    Check::new(&fleet)?.inside(options.identities, &master, &wanted(delivered)?)
+}
+
+/// A check in progress.
+struct Check<'a> {
+    fleet: &'a Fleet,
+    files: BTreeMap<NodeName, HostFiles>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    fn new(fleet: &'a Fleet) -> Result<Self, Error> {
+        let files = HostFiles::read_all(fleet)?;
+        Ok(Self { fleet, files, problems: Vec::new() })
+    }
+
+    /// Checks what can be seen without any key.
+    fn outside(mut self) -> Result<Checked, Error> {
+        self.surroundings()?;
+        let per_host: Result<Vec<Vec<Problem>>, Error> =
+            self.files.par_iter().map(|(_, files)| outside_of_host(self.fleet, files)).collect();
+        self.problems.extend(per_host?.into_iter().flatten());
+        Ok(self.finish(false))
+    }
+
+    /// Checks everything: opens every file and compares it with what it should hold.
+    fn inside(
+        mut self,
+        identities: &Identities,
+        master: &Master,
+        wanted: &BTreeMap<NodeName, SecretTree>,
+    ) -> Result<Checked, Error> {
+        self.surroundings()?;
+        let per_host: Result<Vec<Vec<Problem>>, Error> = self
+            .files
+            .par_iter()
+            .map(|(host, files)| {
+                let mut found = outside_of_host(self.fleet, files)?;
+                if found.is_empty() {
+                    found.extend(inside_of_host(identities, wanted.get(host), files));
+                }
+                Ok(found)
+            })
+            .collect();
+        self.problems.extend(per_host?.into_iter().flatten());
+        for host in unvouched_keys(self.fleet, master, &self.files)? {
+            if let Some(files) = self.files.get(&host) {
+                self.found(files.public.place().clone(), ProblemKind::UnvouchedKey);
+            }
+        }
+        Ok(self.finish(true))
+    }
+
+    /// Checks the master from outside, and looks for what should not be there.
+    fn surroundings(&mut self) -> Result<(), Error> {
+        let fleet = self.fleet;
+        if fleet.store.unfinished()? {
+            self.found(RelPath::parse(".nixmox")?, ProblemKind::Unfinished);
+        }
+        for path in orphans(fleet) {
+            self.found(path, ProblemKind::Orphan);
+        }
+        for name in LEFTOVERS {
+            let path = RelPath::parse(name)?;
+            if fleet.read(&path)?.is_some() {
+                self.found(path, ProblemKind::Plaintext);
+            }
+        }
+        let path = fleet.layout.master()?;
+        match fleet.read(&path)? {
+            None => self.found(path, ProblemKind::Missing),
+            Some(bytes) => {
+                let admins = recipients(fleet.rules.as_ref().ok_or(Error::NoRules)?, &path)?;
+                let format = nixmox_sops::detect(&bytes).unwrap_or(Format::Yaml);
+                let kinds = from_outside((&bytes, format), &admins);
+                kinds.into_iter().for_each(|kind| self.found(path.clone(), kind));
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, path: RelPath, kind: ProblemKind) {
+        self.problems.push(Problem { path, kind });
+    }
+
+    fn finish(mut self, opened: bool) -> Checked {
+        self.problems.sort();
+        self.problems.dedup();
+        let hosts = self.files.values().filter(|files| files.sealed.bytes.is_some()).count();
+        Checked { problems: self.problems, hosts, opened }
+    }
+}
+
+/// Checks a host's files without opening them.
+fn outside_of_host(fleet: &Fleet, files: &HostFiles) -> Result<Vec<Problem>, Error> {
+    let mut problems = Vec::new();
+    let mut found =
+        |file: &Generated, kind| problems.push(Problem { path: file.place().clone(), kind });
+    let (key, public) = match (&files.key.bytes, &files.public.bytes) {
+        (Some(key), Some(_)) => (key, files.public_key()),
+        (None, None) if files.sealed.bytes.is_none() => return Ok(problems),
+        _ => {
+            let missing = [&files.key, &files.public].into_iter().filter(|f| f.bytes.is_none());
+            missing.for_each(|file| found(file, ProblemKind::Missing));
+            return Ok(problems);
+        }
+    };
+    let admins = recipients(fleet.rules.as_ref().ok_or(Error::NoRules)?, &files.key.path)?;
+    let kinds = from_outside((key, Format::Binary), &admins);
+    kinds.into_iter().for_each(|kind| found(&files.key, kind));
+    match (public, &files.sealed.bytes) {
+        (Err(error), _) => found(&files.public, ProblemKind::Malformed(causes(&error))),
+        (Ok(public), Some(bytes)) => {
+            let owner: Vec<_> = Recipient::parse(&public.age_recipient()).into_iter().collect();
+            let kinds = from_outside((bytes, Format::Yaml), &owner);
+            kinds.into_iter().for_each(|kind| found(&files.sealed, kind));
+        }
+        (Ok(_), None) => {}
+    }
+    Ok(problems)
+}
+
+/// Checks one sealed file without opening it: its form, and whom it names and really is sealed to.
+fn from_outside((bytes, format): (&[u8], Format), to: &[Recipient]) -> Vec<ProblemKind> {
+    if !is_sops(bytes, format) {
+        return vec![ProblemKind::Plaintext];
+    }
+    let file = match EncryptedFile::parse(bytes, format) {
+        Ok(file) => file,
+        Err(error) => return vec![ProblemKind::Malformed(causes(&error))],
+    };
+    let labels: BTreeSet<String> = file.recipients().into_iter().map(str::to_owned).collect();
+    let wanted: BTreeSet<String> = to.iter().map(ToString::to_string).collect();
+    let mut kinds = Vec::new();
+    if labels != wanted {
+        kinds.push(ProblemKind::Recipients {
+            missing: wanted.difference(&labels).cloned().collect(),
+            extra: labels.difference(&wanted).cloned().collect(),
+        });
+    }
+    kinds.extend(file.audit().iter().map(|finding| ProblemKind::Unsound(place(finding))));
+    kinds
+}
+
+/// Says which rule of strict files is broken, and where.
+fn place(finding: &Finding) -> String {
+    let path = finding.path.to_string();
+    let rule = finding.kind.name();
+    if path.is_empty() { rule.to_owned() } else { format!("{rule} at `{path}`") }
+}
+
+/// Opens a host's files and compares them with what they should hold.
+fn inside_of_host(
+    identities: &Identities,
+    wanted: Option<&SecretTree>,
+    files: &HostFiles,
+) -> Option<Problem> {
+    let problem = |file: &Generated, kind| Some(Problem { path: file.place().clone(), kind });
+    match (wanted, &files.sealed.bytes) {
+        (None, Some(_)) => return problem(&files.sealed, ProblemKind::Orphan),
+        (Some(_), None) => return problem(&files.sealed, ProblemKind::Missing),
+        (None, None) if files.key.bytes.is_none() => return None,
+        _ => {}
+    }
+    let key = match files.open_key(identities) {
+        Ok(key) => key,
+        Err(error) => return problem(&files.key, ProblemKind::Unopened(causes(&error))),
+    };
+    let wanted = wanted?;
+    let file = match files.open_sealed(&key) {
+        Ok(file) => file,
+        Err(error) => return problem(&files.sealed, ProblemKind::Unopened(causes(&error))),
+    };
+    match file.documents().to_tree() {
+        Err(error) => problem(&files.sealed, ProblemKind::Malformed(error.to_string())),
+        Ok(held) if held == *wanted => None,
+        Ok(held) => problem(&files.sealed, ProblemKind::Outdated(differing(&held, wanted))),
+    }
+}
+
+/// Names the leaves that only one of two trees has, or that differ.
+fn differing(held: &SecretTree, wanted: &SecretTree) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for (one, other) in [(held, wanted), (wanted, held)] {
+        one.for_each_leaf(&mut |path, value| {
+            if other.at(path) != Some(value) {
+                names.insert(path.join("."));
+            }
+        });
+    }
+    names.into_iter().collect()
+}
+
+/// Joins an error and its causes into one line; none of them holds plaintext.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,158 @@
+//! Changing the secrets of a fleet: read, let somebody write, plan, commit.
+
+use jiff::Timestamp;
+use nixmox_nix::NixEvaluator;
+use nixmox_sops::Identities;
+use nixmox_tree::SecretString;
+use rand_core::{CryptoRng, RngCore};
+use std::io;
+use std::path::Path;
+
+use crate::fleet::{AskNix, Fleet};
+use crate::master::{Form, Master};
+use crate::plan::{Accept, Plan, Request, check_trust};
+use crate::report::Report;
+use crate::store::{Recovery, RelPath, Store};
+use crate::{Error, TextProblem};
+
+/// A real Nix that evaluates masters, text over standard input only.
+pub type RealNix = dyn NixEvaluator<Error = io::Error> + Sync;
+
+/// How a fleet is opened and what was vouched for.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// The keys that open the master and the hosts' keys.
+    pub identities: &'a Identities,
+    /// What was vouched for beyond the digests.
+    pub accept: Accept,
+    /// Whom to ask about group files beyond the embedded evaluator.
+    pub ask_nix: &'a AskNix<'a>,
+    /// A real Nix for the master, instead of the embedded evaluator.
+    pub real_nix: Option<&'a RealNix>,
+    /// The form and text that a fleet without a master starts from; without it that is an error.
+    pub fresh: Option<(Form, &'a SecretString)>,
+}
+
+/// The text to change, and what was wrong with the last change.
+pub struct Draft<'a> {
+    /// The fleet.
+    pub fleet: &'a Fleet,
+    /// What the text is written in.
+    pub form: Form,
+    /// The text: the master's, or what was written last.
+    pub text: &'a SecretString,
+    /// Why the last text could not be planned.
+    pub problem: Option<&'a Error>,
+}
+
+/// What came of a change.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was done by name; `None` when the writer gave up and nothing was.
+    pub report: Option<Report>,
+    /// The files that were written.
+    pub written: Vec<RelPath>,
+    /// What an earlier run had left to finish or undo.
+    pub recovered: Recovery,
+}
+
+/// Changes the secrets of the fleet at `root` to what `write` returns, under the fleet's lock.
+///
+/// A crash of an earlier run is finished or undone first. `write` gets the text, and again, with the problem, when
+/// what it returned cannot be planned; returning nothing gives up, and then nothing has changed. The plan is complete
+/// before the first file is written.
+///
+/// # Errors
+///
+/// Any [`Error`] of reading the fleet and its master, or of the commit. Problems of the text go to `write`.
+pub fn change(
+    root: &Path,
+    options: Options<'_>,
+    write: &mut dyn FnMut(Draft<'_>) -> Option<SecretString>,
+    rng: &mut (impl RngCore + CryptoRng),
+    now: Timestamp,
+) -> Result<Outcome, Error> {
+    let store = Store::open(root)?;
+    let mut locked = store.lock()?;
+    let recovered = locked.recover()?;
+    let (fleet, master) = open(root, &options)?;
+    check_trust(request(&fleet, &master, &master.text, &options))?;
+    let mut text = master.text.clone();
+    let mut problem = None;
+    loop {
+        let draft =
+            Draft { fleet: &fleet, form: master.form, text: &text, problem: problem.as_ref() };
+        let Some(written) = write(draft) else {
+            return Ok(Outcome { report: None, written: Vec::new(), recovered });
+        };
+        text = written;
+        match Plan::new(request(&fleet, &master, &text, &options), rng, now) {
+            Ok(plan) => {
+                let (changes, report) = plan.into_parts();
+                let written = changes.writes.keys().cloned().collect();
+                if !changes.is_empty() {
+                    locked.commit(changes)?;
+                }
+                return Ok(Outcome { report: Some(report), written, recovered });
+            }
+            Err(error) => problem = Some(error),
+        }
+    }
+}
+
+/// Works out what [`change`] would do with the text as it stands; nothing is written or locked.
+///
+/// # Errors
+///
+/// Any [`Error`] of reading the fleet, its master, or of the plan.
+pub fn preview(
+    root: &Path,
+    options: Options<'_>,
+    rng: &mut (impl RngCore + CryptoRng),
+    now: Timestamp,
+) -> Result<Plan, Error> {
+    let (fleet, master) = open(root, &options)?;
+    Plan::new(request(&fleet, &master, &master.text, &options), rng, now)
+}
+
+/// Opens a fleet and its master, or the fresh one that the options allow.
+///
+/// # Errors
+///
+/// Any [`Error`] of [`Fleet::open`] and [`Master::open`].
+pub fn open(root: &Path, options: &Options<'_>) -> Result<(Fleet, Master), Error> {
+    let fleet = Fleet::open(root, options.ask_nix)?;
+    let master = match (Master::open(&fleet, options.identities), options.fresh) {
+        (Err(Error::NoMaster { .. }), Some((form, text))) => {
+            Master::fresh(&fleet, form, text.clone())?
+        }
+        (opened, _) => opened?,
+    };
+    Ok((fleet, master))
+}
+
+fn request<'a>(
+    fleet: &'a Fleet,
+    master: &'a Master,
+    text: &'a SecretString,
+    options: &Options<'a>,
+) -> Request<'a> {
+    Request {
+        fleet,
+        master,
+        text,
+        identities: options.identities,
+        accept: options.accept,
+        real_nix: options.real_nix,
+    }
+}
+
+/// Evaluates a text through a real Nix.
+pub(crate) fn ask_real_nix(
+    nix: &RealNix,
+    text: &SecretString,
+) -> Result<nixmox_tree::SecretTree, Error> {
+    let wrapped = nixmox_nix::wrap_master(text.expose(), "{ }");
+    let answer = nix.eval_json(&wrapped).map_err(|e| Error::Text(TextProblem::RealNix(e)))?;
+    nixmox_nix::read_answer(&answer).map_err(|e| Error::Text(TextProblem::Answer(e)))
+}

@@ -1,0 +1,240 @@
+//! What can go wrong between a fleet and its sealed files.
+
+use std::collections::BTreeSet;
+
+use nixmox_cascade::CascadeError;
+use nixmox_hostkey::HostKeyError;
+use nixmox_nix::Error as NixError;
+use nixmox_sops::{
+    ConfigError as RulesError, DecryptError, IdentityError, ParseError, PlainError, RecipientError,
+    SealError, ShapeError,
+};
+use nixmox_topology::{NodeName, TopologyError};
+use nixmox_tree::SecretString;
+use thiserror::Error;
+
+use crate::store::{PathError, RelPath, StoreError};
+use crate::strict::Unsealable;
+
+/// Why an operation on the secrets of a fleet failed.
+///
+/// No variant holds a secret value: a text that does not evaluate is kept as a [`SecretString`] beside the place.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the fleet could not be read or written safely.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A path that would leave the fleet or is not plain.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A node's directory is a symbolic link.
+    #[error("{path} is a symbolic link, which is not followed")]
+    SymlinkedNode {
+        /// The link.
+        path: RelPath,
+    },
+    /// A group file does not tell its members.
+    #[error("the members of {path} cannot be told")]
+    GroupFile {
+        /// The group file.
+        path: RelPath,
+        /// What is wrong in it; group files hold no secrets, so the text may be shown.
+        problem: SourceProblem,
+    },
+    /// The nodes and groups contradict each other.
+    #[error("the nodes of this fleet contradict each other")]
+    Topology(#[source] TopologyError),
+    /// `.sops.yaml` is wrong.
+    #[error("{path} cannot be used")]
+    Rules {
+        /// The file.
+        path: RelPath,
+        /// What is wrong in it.
+        source: RulesError,
+    },
+    /// There is no `.sops.yaml`, so nobody is named to seal the master to.
+    #[error("this fleet has no .sops.yaml, which names the recipients of its secrets")]
+    NoRules,
+    /// `.sops.yaml` names no recipient for a file.
+    #[error("the rule of .sops.yaml for {path} names no recipient")]
+    NoRecipients {
+        /// The file to be sealed.
+        path: RelPath,
+    },
+    /// There is no master file.
+    #[error("this fleet has no {path} yet")]
+    NoMaster {
+        /// Where it would be.
+        path: RelPath,
+    },
+    /// A sealed file is malformed.
+    #[error("{path} is not a sound sops file")]
+    Parse {
+        /// The file.
+        path: RelPath,
+        /// What is wrong in it.
+        source: ParseError,
+    },
+    /// A sealed file cannot be opened.
+    #[error("{path} cannot be opened")]
+    Open {
+        /// The file.
+        path: RelPath,
+        /// Why: no key for it, or tampered with.
+        source: DecryptError,
+    },
+    /// The master's text does not say what it should.
+    #[error("the secrets do not evaluate")]
+    Text(TextProblem),
+    /// The values do not fit the nodes.
+    #[error("the secrets do not fit the nodes of this fleet")]
+    Cascade(#[source] CascadeError),
+    /// A host's value cannot be sealed.
+    #[error("the value of `{path}` for host {host} cannot be delivered: {problem}")]
+    Unsealable {
+        /// The host that would get it.
+        host: NodeName,
+        /// The value's path within the host's secrets.
+        path: String,
+        /// Why.
+        problem: Unsealable,
+    },
+    /// A file could not be sealed.
+    #[error("{path} cannot be sealed")]
+    Seal {
+        /// The file.
+        path: RelPath,
+        /// Why.
+        source: SealError,
+    },
+    /// A host's age recipient is not usable.
+    #[error("the key of host {host} is no age recipient")]
+    Recipient {
+        /// The host.
+        host: NodeName,
+        /// Why.
+        source: RecipientError,
+    },
+    /// A host key file is malformed, or its two halves do not belong together.
+    #[error("{path} is not a usable host key")]
+    HostKey {
+        /// The file.
+        path: RelPath,
+        /// What is wrong.
+        source: HostKeyError,
+    },
+    /// A host's private and public key files hold different keys.
+    #[error("{key} and {public} are not halves of one key")]
+    MismatchedHostKey {
+        /// The sealed private key.
+        key: RelPath,
+        /// The public key.
+        public: RelPath,
+    },
+    /// A host's private key does not make an age identity.
+    #[error("{path} makes no age identity")]
+    HostIdentity {
+        /// The sealed private key.
+        path: RelPath,
+        /// Why.
+        source: IdentityError,
+    },
+    /// One of a host's two key files is missing.
+    #[error("host {host} has {present} but not {missing}")]
+    HalfHostKey {
+        /// The host.
+        host: NodeName,
+        /// The file that is there.
+        present: RelPath,
+        /// The file that is not.
+        missing: RelPath,
+    },
+    /// Host keys in the repository that no admin has vouched for with this tool.
+    #[error("{} of this fleet were not made or accepted here", keys(.hosts.len()))]
+    UnknownHostKeys {
+        /// Each host with the fingerprint of its key.
+        hosts: Vec<(NodeName, String)>,
+    },
+    /// The recipients of `.sops.yaml` are not those that an admin last sealed to.
+    #[error("the recipients in .sops.yaml are not those that the secrets were last sealed to")]
+    AdminsChanged {
+        /// Recipients that would gain access.
+        added: BTreeSet<String>,
+        /// Recipients that would lose it.
+        removed: BTreeSet<String>,
+    },
+    /// A generated file exists both inside and outside `private/`.
+    #[error("{public} and {private} both exist")]
+    BothAreas {
+        /// The one outside the overlay.
+        public: RelPath,
+        /// The one inside.
+        private: RelPath,
+    },
+    /// A path names nothing in the secrets.
+    #[error("there is no secret at `{path}`")]
+    NoSuchSecret {
+        /// The path as it was asked for.
+        path: String,
+    },
+    /// A name is neither a node nor a group of the fleet.
+    #[error("`{name}` is no host of this fleet")]
+    NoSuchHost {
+        /// The name as it was asked for.
+        name: String,
+        /// The nearest names there are.
+        nearest: Vec<String>,
+    },
+}
+
+fn keys(count: usize) -> String {
+    if count == 1 { "1 host key".to_owned() } else { format!("{count} host keys") }
+}
+
+/// Why a definition that holds no secrets cannot be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourceProblem {
+    /// The file is not UTF-8 text.
+    NotUtf8,
+    /// The file is not an attribute set that the evaluator accepts.
+    Nix {
+        /// The file's text.
+        text: String,
+        /// The place and the cause.
+        source: NixError,
+    },
+}
+
+/// Why the master's text cannot be used, with the text for whoever may see it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TextProblem {
+    /// The text is not UTF-8.
+    NotUtf8,
+    /// The Nix expression does not parse or evaluate.
+    Nix {
+        /// The text.
+        text: SecretString,
+        /// The place and the cause.
+        source: NixError,
+    },
+    /// The YAML does not parse.
+    Yaml {
+        /// The text.
+        text: SecretString,
+        /// The place and the cause.
+        source: PlainError,
+    },
+    /// `nodes` is there and is not a set.
+    NodesNotASet,
+    /// An edit by path was refused.
+    Edit(nixmox_nix::EditError),
+    /// The YAML says what a tree of secrets cannot, or an edit by path goes through a value that is not a set.
+    Shape(ShapeError),
+    /// Real Nix could not be run or refused the text.
+    RealNix(std::io::Error),
+    /// Real Nix answered something that is no tree.
+    Answer(nixmox_nix::AnswerError),
+}

@@ -1,0 +1,124 @@
+//! A fleet repository as it lies on disk: its nodes, its layout and its creation rules.
+
+use std::path::{Path, PathBuf};
+
+use nixmox_sops::CreationRules;
+use nixmox_topology::{Area, Topology};
+
+use crate::Error;
+use crate::layout::{Arrangement, Layout, PRIVATE};
+use crate::scan::Scan;
+use crate::store::{EntryKind, RelPath, Store};
+
+/// The largest file that is read from a repository, in bytes.
+pub const FILE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Names of the files whose presence makes a directory a fleet, beside the directory `nodes`.
+const MARKERS: [&str; 3] = ["flake.nix", "service-manifest.nix", ".sops.yaml"];
+
+/// Finds the fleet that `start` lies in: the nearest directory upwards that has `nodes/`, a manifest, `flake.nix`
+/// or `.sops.yaml`.
+///
+/// A directory `private` inside a fleet is its overlay and no fleet of its own.
+pub fn find(start: &Path) -> Option<PathBuf> {
+    let is_fleet =
+        |dir: &Path| dir.join("nodes").is_dir() || MARKERS.iter().any(|m| dir.join(m).is_file());
+    let found = start.ancestors().find(|dir| is_fleet(dir))?;
+    let overlay_of = found
+        .parent()
+        .filter(|above| found.file_name().is_some_and(|name| name == PRIVATE) && is_fleet(above));
+    Some(overlay_of.unwrap_or(found).to_owned())
+}
+
+/// Learns the members of a group file that is beyond the embedded evaluator, by asking a real Nix.
+///
+/// Takes the file's path relative to the fleet; gives the names, or nothing when there is no Nix to ask.
+pub type AskNix<'a> = dyn Fn(&RelPath) -> Option<Vec<String>> + 'a;
+
+/// A fleet repository: what it declares, and where its generated files lie.
+#[derive(Debug)]
+pub struct Fleet {
+    pub(crate) store: Store,
+    pub(crate) layout: Layout,
+    pub(crate) topology: Topology,
+    /// Parsed `.sops.yaml`; `None` when there is none yet.
+    pub(crate) rules: Option<CreationRules>,
+    /// Digest of every definition that the topology was built from, and of `.sops.yaml`.
+    pub(crate) definitions: [u8; 32],
+    /// Directories (`nodes/…`) below each area that hold something sealed.
+    pub(crate) sealed_dirs: Vec<(Area, String)>,
+}
+
+impl Fleet {
+    /// Reads the fleet at `root`: node definitions, `.sops.yaml` and the arrangement of generated files.
+    ///
+    /// `ask_nix` is consulted for group files that the embedded evaluator does not support.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] when a file cannot be read safely, [`Error::GroupFile`] and [`Error::Topology`] when the
+    /// definitions are wrong, [`Error::Rules`] when `.sops.yaml` is.
+    pub fn open(root: &Path, ask_nix: &AskNix<'_>) -> Result<Self, Error> {
+        let store = Store::open(root)?;
+        let private = store
+            .entries(&RelPath::root())?
+            .iter()
+            .any(|e| e.name == PRIVATE && e.kind == EntryKind::Dir);
+        let mut scan = Scan::new(&store, ask_nix);
+        scan.area(Area::Public)?;
+        if private {
+            scan.area(Area::Private)?;
+        }
+        let rules = scan.rules(private)?;
+        let found = scan.finish();
+        let arrangement = if found.nested { Arrangement::Nested } else { Arrangement::Flat };
+        Ok(Self {
+            topology: Topology::build(found.declarations).map_err(Error::Topology)?,
+            layout: Layout { arrangement, private },
+            rules,
+            definitions: found.digest,
+            sealed_dirs: found.sealed_dirs,
+            store,
+        })
+    }
+
+    /// Returns the nodes and groups.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Returns where the generated files lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Returns the open repository.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Reads a file of the fleet, up to [`FILE_LIMIT`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] when it is there and cannot be read safely.
+    pub fn read(&self, path: &RelPath) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.store.read(path, FILE_LIMIT)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_fleet_upwards_is_found_and_an_overlay_belongs_to_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("nodes/web/w1")).expect("directories");
+        std::fs::create_dir_all(root.join("private/nodes")).expect("directories");
+        for start in ["", "nodes/web/w1", "private", "private/nodes"] {
+            assert_eq!(find(&root.join(start)).as_deref(), Some(root), "from {start:?}");
+        }
+    }
+}

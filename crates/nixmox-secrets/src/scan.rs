@@ -1,0 +1,149 @@
+//! The walk over `nodes/` and `private/nodes/` that finds definitions and sealed files.
+
+use nixmox_nix::{ErrorKind, Limits};
+use nixmox_sops::CreationRules;
+use nixmox_topology::{Area, Declaration, DeclarationKind};
+use sha2::{Digest, Sha256};
+
+use crate::fleet::{AskNix, FILE_LIMIT};
+use crate::layout::PRIVATE;
+use crate::store::{Entry, EntryKind, RelPath, Store};
+use crate::{Error, SourceProblem};
+
+/// File names that define a host: NixMox' and Nixverse's older and newer words for the same thing.
+const HOST_FILES: [&str; 2] = ["node.nix", "host.nix"];
+
+/// What a walk over a fleet found.
+pub(crate) struct Found {
+    pub(crate) declarations: Vec<Declaration>,
+    pub(crate) sealed_dirs: Vec<(Area, String)>,
+    /// Whether any host's files lie in Nixverse's nested arrangement.
+    pub(crate) nested: bool,
+    pub(crate) digest: [u8; 32],
+}
+
+/// A walk in progress.
+pub(crate) struct Scan<'a> {
+    store: &'a Store,
+    ask_nix: &'a AskNix<'a>,
+    found: Found,
+    hash: Sha256,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(store: &'a Store, ask_nix: &'a AskNix<'a>) -> Self {
+        let found = Found {
+            declarations: Vec::new(),
+            sealed_dirs: Vec::new(),
+            nested: false,
+            digest: [0; 32],
+        };
+        Self { store, ask_nix, found, hash: Sha256::new() }
+    }
+
+    /// Walks the node directories of one area.
+    pub(crate) fn area(&mut self, area: Area) -> Result<(), Error> {
+        let nodes = RelPath::parse(match area {
+            Area::Public => "nodes",
+            Area::Private => "private/nodes",
+        })?;
+        for entry in self.store.entries(&nodes)?.into_iter().filter(|e| !e.name.starts_with('.')) {
+            let path = nodes.join(&entry.name)?;
+            match entry.kind {
+                EntryKind::Dir => self.node(area, &entry.name, &path)?,
+                EntryKind::Symlink => return Err(Error::SymlinkedNode { path }),
+                EntryKind::File | EntryKind::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and parses the `.sops.yaml` of the root, or else that of the overlay.
+    pub(crate) fn rules(&mut self, private: bool) -> Result<Option<CreationRules>, Error> {
+        let mut candidates = vec![RelPath::parse(".sops.yaml")?];
+        if private {
+            candidates.push(RelPath::parse(&format!("{PRIVATE}/.sops.yaml"))?);
+        }
+        for path in candidates {
+            let Some(bytes) = self.store.read(&path, FILE_LIMIT)? else { continue };
+            self.hash.update(&bytes);
+            let rules = CreationRules::parse(&bytes)
+                .map_err(|source| Error::Rules { path: path.clone(), source })?;
+            return Ok(Some(rules));
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn finish(self) -> Found {
+        Found { digest: self.hash.finalize().into(), ..self.found }
+    }
+
+    /// Looks into one directory of `nodes/`: its definition, what it holds sealed, and its hosts' directories.
+    fn node(&mut self, area: Area, name: &str, path: &RelPath) -> Result<(), Error> {
+        let entries = self.store.entries(path)?;
+        let has = |file: &str| entries.iter().any(|e| e.name == file && e.kind == EntryKind::File);
+        if name != "common" {
+            if let Some(file) = HOST_FILES.iter().find(|f| has(f)) {
+                self.declare(area, name, path.join(file)?, DeclarationKind::Host);
+            }
+            if has("group.nix") {
+                let file = path.join("group.nix")?;
+                let members = self.members(&file)?;
+                self.declare(area, name, file, DeclarationKind::Group { members });
+            }
+        }
+        self.sealed(area, format!("nodes/{name}"), path, &entries)?;
+        for child in entries.iter().filter(|e| e.kind == EntryKind::Dir && is_node_dir(&e.name)) {
+            let below = path.join(&child.name)?;
+            let inside = self.store.entries(&below)?;
+            self.sealed(area, format!("nodes/{name}/{}", child.name), &below, &inside)?;
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, area: Area, name: &str, file: RelPath, kind: DeclarationKind) {
+        let file = file.to_string();
+        self.hash.update(format!("{file}\0{kind:?}\n"));
+        self.found.declarations.push(Declaration { name: name.to_owned(), area, kind, file });
+    }
+
+    /// Notes a directory that holds a sealed file in either arrangement.
+    fn sealed(
+        &mut self,
+        area: Area,
+        directory: String,
+        path: &RelPath,
+        entries: &[Entry],
+    ) -> Result<(), Error> {
+        let flat = entries.iter().any(|e| e.name == "secrets.yaml" && e.kind == EntryKind::File);
+        let nested = entries.iter().any(|e| e.name == "secrets" && e.kind == EntryKind::Dir) && {
+            let inside = self.store.entries(&path.join("secrets")?)?;
+            inside.iter().any(|e| e.name == "default.yaml" || e.name == "fs")
+        };
+        self.found.nested |= nested;
+        if flat || nested {
+            self.found.sealed_dirs.push((area, directory));
+        }
+        Ok(())
+    }
+
+    /// Learns the member names of a group without forcing what they are set to.
+    fn members(&self, file: &RelPath) -> Result<Vec<String>, Error> {
+        let bytes = self.store.read(file, FILE_LIMIT)?.unwrap_or_default();
+        let fail = |problem| Error::GroupFile { path: file.clone(), problem };
+        let text = String::from_utf8(bytes).map_err(|_| fail(SourceProblem::NotUtf8))?;
+        match nixmox_nix::attr_names(&text, &Limits::default()) {
+            Ok(names) => Ok(names.into_iter().map(|n| n.name).filter(|n| n != "common").collect()),
+            Err(source) if matches!(source.kind(), ErrorKind::Unsupported(_)) => {
+                let asked = (self.ask_nix)(file);
+                asked.ok_or_else(|| fail(SourceProblem::Nix { text, source }))
+            }
+            Err(source) => Err(fail(SourceProblem::Nix { text, source })),
+        }
+    }
+}
+
+/// Tells whether a directory below a node's own may be that of a host made by a group.
+fn is_node_dir(name: &str) -> bool {
+    !name.starts_with('.') && !matches!(name, "common" | "secrets" | "fs" | "users")
+}

@@ -1,0 +1,165 @@
+//! What may stand in a host's sealed file.
+//!
+//! sops seals neither `null`, nor an empty string, set or list, so anybody could add, move or remove them unseen;
+//! and it leaves names that end in `_unencrypted` in the clear. sops-nix delivers strings only. So every leaf of a
+//! host's file is a non-empty string, and what cannot be one is refused.
+
+use std::fmt;
+
+use nixmox_tree::{SecretTree, Value};
+
+/// Why a delivered value cannot be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unsealable {
+    /// An empty string, which sops stores unsealed.
+    EmptyString,
+    /// An empty list, which sops stores unsealed.
+    EmptyList,
+    /// `null` or an empty set inside a list, which sops stores unsealed.
+    EmptyItem,
+    /// A name ending in `_unencrypted`, which sops takes as an order to store the value in the clear.
+    UnencryptedName,
+    /// A name with a colon, behind which sops' seal cannot tell where the path is split.
+    ColonInName,
+    /// `sops` as a top-level name, where sops keeps its metadata.
+    ReservedName,
+    /// An empty name, or one with control characters.
+    BadName,
+}
+
+impl fmt::Display for Unsealable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EmptyString => "sops cannot seal an empty string",
+            Self::EmptyList => "sops cannot seal an empty list",
+            Self::EmptyItem => "sops cannot seal null or an empty set in a list",
+            Self::UnencryptedName => "sops leaves names ending in `_unencrypted` in the clear",
+            Self::ColonInName => "a name must not hold a colon: sops seals paths joined with it",
+            Self::ReservedName => "sops keeps its own data under the name `sops`",
+            Self::BadName => "a name must not be empty or hold control characters",
+        })
+    }
+}
+
+/// A value that cannot be sealed, with its path.
+pub(crate) type Refused = (String, Unsealable);
+
+/// Turns delivered values into the tree of strings that a host's file holds.
+///
+/// Numbers and truth values become text as JSON writes them. A name that is `null` is not delivered: that is how a
+/// host declines what its group would give it.
+pub(crate) fn sealable(delivered: &SecretTree) -> Result<SecretTree, Refused> {
+    if delivered.get("sops").is_some() {
+        return Err(("sops".to_owned(), Unsealable::ReservedName));
+    }
+    set(delivered, &mut Vec::new())
+}
+
+fn set(tree: &SecretTree, path: &mut Vec<String>) -> Result<SecretTree, Refused> {
+    let mut sealed = SecretTree::new();
+    for (name, value) in tree {
+        path.push(name.clone());
+        let problem = match name.as_str() {
+            n if n.is_empty() || n.chars().any(char::is_control) => Some(Unsealable::BadName),
+            n if n.contains(':') => Some(Unsealable::ColonInName),
+            n if n.ends_with("_unencrypted") => Some(Unsealable::UnencryptedName),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(refuse(path, problem));
+        }
+        match value {
+            Value::Null => {}
+            Value::Tree(below) if below.is_empty() => {}
+            value => {
+                sealed.insert(name.clone(), leaf(value, path)?);
+            }
+        }
+        path.pop();
+    }
+    Ok(sealed)
+}
+
+fn leaf(value: &Value, path: &mut Vec<String>) -> Result<Value, Refused> {
+    Ok(match value {
+        Value::String(text) if text.is_empty() => {
+            return Err(refuse(path, Unsealable::EmptyString));
+        }
+        Value::String(text) => Value::String(text.clone()),
+        Value::Bool(truth) => Value::string(if **truth { "true" } else { "false" }),
+        Value::Int(number) => Value::string(number.to_string()),
+        Value::Float(number) => Value::string(number.to_string()),
+        Value::List(items) if items.is_empty() => return Err(refuse(path, Unsealable::EmptyList)),
+        Value::List(items) => Value::List(list(items, path)?),
+        Value::Tree(tree) => Value::Tree(set(tree, path)?),
+        Value::Null => return Err(refuse(path, Unsealable::EmptyItem)),
+    })
+}
+
+fn list(items: &[Value], path: &mut Vec<String>) -> Result<Vec<Value>, Refused> {
+    let mut sealed = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        path.push(format!("[{index}]"));
+        let value = leaf(item, path)?;
+        if value.as_tree().is_some_and(SecretTree::is_empty) {
+            return Err(refuse(path, Unsealable::EmptyItem));
+        }
+        sealed.push(value);
+        path.pop();
+    }
+    Ok(sealed)
+}
+
+fn refuse(path: &[String], problem: Unsealable) -> Refused {
+    (path.join(".").replace(".[", "["), problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(value: Value) -> SecretTree {
+        [("k".to_owned(), value)].into_iter().collect()
+    }
+
+    #[track_caller]
+    fn check(value: Value, expect: Value) {
+        assert_eq!(sealable(&tree(value)), Ok(tree(expect)));
+    }
+
+    #[track_caller]
+    fn refused(value: Value, path: &str, problem: Unsealable) {
+        assert_eq!(sealable(&tree(value)), Err((path.to_owned(), problem)));
+    }
+
+    #[test]
+    fn leaves_become_strings() {
+        check(Value::int(-5432), Value::string("-5432"));
+        check(Value::bool(true), Value::string("true"));
+        check(Value::float(1.5), Value::string("1.5"));
+        check(Value::List(vec![Value::int(1)]), Value::List(vec![Value::string("1")]));
+        check(tree(Value::int(1)).into(), tree(Value::string("1")).into());
+    }
+
+    #[test]
+    fn null_declines_a_value() {
+        assert_eq!(sealable(&tree(Value::Null)), Ok(SecretTree::new()));
+    }
+
+    #[test]
+    fn what_sops_leaves_in_the_clear_is_refused() {
+        refused(Value::string(""), "k", Unsealable::EmptyString);
+        refused(Value::List(vec![]), "k", Unsealable::EmptyList);
+        refused(Value::List(vec![Value::Null]), "k[0]", Unsealable::EmptyItem);
+        refused(Value::List(vec![tree(Value::Null).into()]), "k[0]", Unsealable::EmptyItem);
+        let named =
+            |name: &str| [(name.to_owned(), Value::int(1))].into_iter().collect::<SecretTree>();
+        refused(named("a_unencrypted").into(), "k.a_unencrypted", Unsealable::UnencryptedName);
+        refused(named("a:b").into(), "k.a:b", Unsealable::ColonInName);
+        refused(named("").into(), "k.", Unsealable::BadName);
+        refused(named("a\u{1b}").into(), "k.a\u{1b}", Unsealable::BadName);
+        let top = sealable(&named("sops"));
+        assert_eq!(top, Err(("sops".to_owned(), Unsealable::ReservedName)));
+    }
+}
