@@ -29,6 +29,8 @@ pub enum FindingKind {
     ClearComment,
     /// Text behind a sealed value or behind the document.
     TrailingText,
+    /// A sealed value with a nonce that sops does not write.
+    NonceLength,
     /// A key that ends in `_unencrypted`.
     UnencryptedKeyName,
     /// A key that stands twice in one map.
@@ -68,6 +70,7 @@ impl FindingKind {
             Self::UnsealedValue => "unsealed-value",
             Self::ClearComment => "clear-comment",
             Self::TrailingText => "trailing-text",
+            Self::NonceLength => "nonce-length",
             Self::UnencryptedKeyName => "unencrypted-key-name",
             Self::DuplicateKey => "duplicate-key",
             Self::ColonInKey => "colon-in-key",
@@ -109,8 +112,7 @@ impl EncryptedFile {
         add(*rule != Rule::default(), FindingKind::SelectionRule, &["sops", rule.name()]);
         let only = "mac_only_encrypted";
         add(metadata.mac_only_encrypted, FindingKind::MacOnlyEncrypted, &["sops", only]);
-        let groups = !metadata.groups.is_empty() || metadata.threshold.is_some();
-        add(groups, FindingKind::KeyGroups, &["sops", "key_groups"]);
+        add(metadata.groups_given, FindingKind::KeyGroups, &["sops", "key_groups"]);
         for name in &metadata.foreign {
             add(true, FindingKind::ForeignKey, &["sops", name]);
         }
@@ -213,6 +215,9 @@ impl Look {
     fn sealed(&mut self, text: &str, otherwise: FindingKind) {
         let sealed = Sealed::parse(text).filter(|_| looks_sealed(text.as_bytes()));
         self.add(sealed.is_none(), otherwise);
-        self.add(sealed.is_some_and(|sealed| sealed.trailing), FindingKind::TrailingText);
+        if let Some(sealed) = sealed {
+            self.add(sealed.trailing, FindingKind::TrailingText);
+            self.add(sealed.iv().is_none(), FindingKind::NonceLength);
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod cipher;
+mod config;
 mod documents;
 mod envelope;
 mod error;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use audit::{Finding, FindingKind};
 pub use cipher::{DataKey, ValueError};
+pub use config::{ConfigError, CreationRule, CreationRules};
 pub use documents::{Documents, Indent, ShapeError};
 pub use error::{
     DecryptError, MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_RECIPIENTS, MetadataError, ParseError, Path,

@@ -11,6 +11,8 @@ pub struct Metadata {
     pub(crate) age: Vec<Wrapped>,
     pub(crate) groups: Vec<Vec<Wrapped>>,
     pub(crate) threshold: Option<usize>,
+    /// Whether key groups or a threshold stand in the file, even where sops ignores them.
+    pub(crate) groups_given: bool,
     pub(crate) last_modified: String,
     pub(crate) mac: Option<String>,
     pub(crate) rule: Rule,
@@ -107,6 +109,9 @@ impl Metadata {
         let found = Self {
             age,
             groups,
+            groups_given: ["key_groups", "shamir_threshold"]
+                .iter()
+                .any(|name| node.get(name).is_some_and(|node| !is_empty(node))),
             threshold: text(node, "shamir_threshold")?.and_then(|text| text.parse().ok()),
             last_modified: time::without_fraction(&last_modified),
             mac: text(node, "mac")?.filter(|mac| !mac.is_empty()),

@@ -114,6 +114,7 @@ pub fn seal(
         age: wrap_all(&key, options, keep)?,
         groups: Vec::new(),
         threshold: None,
+        groups_given: false,
         mac: Some(cipher.seal(mac.as_bytes(), last_modified.as_bytes(), Kind::Str, &iv)),
         last_modified,
         rule,

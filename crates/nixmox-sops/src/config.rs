@@ -1,0 +1,317 @@
+//! `.sops.yaml`: who gets which file.
+
+use regex::bytes::Regex;
+
+use crate::documents::Indent;
+use crate::error::{PlainError, PlainErrorKind};
+use crate::node::{Item, Node};
+use crate::recipient::{Recipient, RecipientError};
+use crate::rule::{Rule, go_regex};
+use crate::yaml;
+
+/// The creation rules of a repository; like sops, it checks a rule only when it is chosen.
+#[derive(Clone)]
+pub struct CreationRules {
+    rules: Option<Vec<Node>>,
+    indent: Result<Indent, ConfigError>,
+}
+
+impl std::fmt::Debug for CreationRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CreationRules({})", self.rules.as_ref().map_or(0, Vec::len))
+    }
+}
+
+/// What the first matching rule says about a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CreationRule {
+    /// Who can open it, in the order of the rule; the flat form may name one twice.
+    pub recipients: Vec<Recipient>,
+    /// Which values are sealed.
+    pub rule: Rule,
+    /// Whether the MAC covers sealed values alone.
+    pub mac_only_encrypted: bool,
+    /// How the file is indented.
+    pub indent: Indent,
+}
+
+/// Why `.sops.yaml` gives no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It is not YAML with a map at the top, or a key stands twice.
+    #[error("not a readable .sops.yaml")]
+    Document(#[from] PlainError),
+    /// A field does not have the type it must have.
+    #[error("field `{0}` has the wrong type")]
+    Type(&'static str),
+    /// There are no creation rules.
+    #[error("no creation rules")]
+    NoRules,
+    /// No rule matches the file.
+    #[error("no creation rule matches")]
+    NoMatch,
+    /// The pattern of a rule is not one.
+    #[error("a pattern of a creation rule is not valid")]
+    Pattern,
+    /// More than one selection rule is given.
+    #[error("more than one selection rule")]
+    SeveralRules,
+    /// A recipient is not one.
+    #[error("recipient {position} of the creation rule")]
+    Recipient {
+        /// Its position, from 1.
+        position: usize,
+        /// What is wrong with it.
+        #[source]
+        source: RecipientError,
+    },
+    /// The rule or one of its key groups has no recipient.
+    #[error("no recipients in the creation rule")]
+    NoRecipients,
+    /// The rule asks for key groups, which are read and not written.
+    #[error("several key groups (Shamir) cannot be written")]
+    KeyGroups,
+    /// The rule names keys of a service other than age.
+    #[error("keys of `{0}` cannot be written, only age's")]
+    Foreign(&'static str),
+    /// An indentation is negative or not a number.
+    #[error("an indentation is out of range")]
+    Indent,
+}
+
+const FOREIGN: [&str; 12] = [
+    "kms",
+    "gcp_kms",
+    "hckms",
+    "azure_keyvault",
+    "azure_kv",
+    "hc_vault",
+    "hc_vault_transit_uri",
+    "hc_vault_uris",
+    "vault",
+    "pgp",
+    "gcp_kms_resource_id",
+    "hc_kms",
+];
+
+impl CreationRules {
+    /// Reads `.sops.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Document`] or [`ConfigError::Type`]; everything else shows when a rule is chosen.
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        let docs = match yaml::compose(text) {
+            Ok(found) => found.docs,
+            Err(PlainError { kind: PlainErrorKind::Empty, .. }) => Vec::new(),
+            Err(e) => return Err(e.into()),
+        };
+        let top = Node::Map(docs.into_iter().next().unwrap_or_default());
+        let rules = match top.get("creation_rules") {
+            None | Some(Node::Null) => None,
+            Some(Node::List(items)) => Some(nodes(items).cloned().collect::<Vec<_>>()),
+            Some(_) => return Err(ConfigError::Type("creation_rules")),
+        };
+        for rule in rules.iter().flatten() {
+            check_types(rule)?;
+        }
+        Ok(Self { rules, indent: indent(&top) })
+    }
+
+    /// Returns what the first rule for a file says.
+    ///
+    /// `path` is relative to the directory of `.sops.yaml`, or absolute for a file outside of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: no rule, no match, or what is wrong with the chosen rule.
+    pub fn rule_for(&self, path: &str) -> Result<CreationRule, ConfigError> {
+        let rules = self.rules.as_ref().ok_or(ConfigError::NoRules)?;
+        for rule in rules {
+            let pattern = text(rule, "path_regex")?.filter(|pattern| !pattern.is_empty());
+            let hit = match pattern {
+                None => true,
+                Some(pattern) => compile(&pattern)?.is_match(path.as_bytes()),
+            };
+            if hit {
+                return self.read_rule(rule);
+            }
+        }
+        Err(ConfigError::NoMatch)
+    }
+
+    fn read_rule(&self, rule: &Node) -> Result<CreationRule, ConfigError> {
+        let recipients = match rule.get("key_groups") {
+            Some(Node::List(groups)) if !groups.is_empty() => {
+                let mut groups = nodes(groups);
+                let group = groups.next().ok_or(ConfigError::NoRecipients)?;
+                if groups.next().is_some() {
+                    return Err(ConfigError::KeyGroups);
+                }
+                let mut found = Vec::new();
+                group_recipients(group, &mut found)?;
+                let mut seen = std::collections::BTreeSet::new();
+                found.retain(|recipient| seen.insert(recipient.clone()));
+                found
+            }
+            _ => {
+                refuse_foreign(rule)?;
+                flat_recipients(rule)?
+            }
+        };
+        if recipients.is_empty() {
+            return Err(ConfigError::NoRecipients);
+        }
+        let mut selection = None;
+        for name in Rule::NAMES {
+            let Some(text) = text(rule, name)?.filter(|text| !text.is_empty()) else { continue };
+            if selection.is_some() {
+                return Err(ConfigError::SeveralRules);
+            }
+            selection = Rule::from_parts(name, text);
+        }
+        let selection = selection.unwrap_or_default();
+        selection.compile().ok_or(ConfigError::Pattern)?;
+        let mac_only_encrypted =
+            matches!(rule.get("mac_only_encrypted"), Some(Node::Bool(b)) if **b);
+        let indent = self.indent.clone()?;
+        Ok(CreationRule { recipients, rule: selection, mac_only_encrypted, indent })
+    }
+}
+
+fn nodes(items: &[Item]) -> impl Iterator<Item = &Node> {
+    items.iter().filter_map(|item| match item {
+        Item::Node(node) => Some(node),
+        Item::Comment(_) => None,
+    })
+}
+
+fn compile(pattern: &str) -> Result<Regex, ConfigError> {
+    go_regex(pattern).ok_or(ConfigError::Pattern)
+}
+
+fn text(node: &Node, name: &'static str) -> Result<Option<String>, ConfigError> {
+    match node.get(name) {
+        None | Some(Node::Null) => Ok(None),
+        Some(found) => {
+            found.as_str().map(|text| Some(text.to_owned())).ok_or(ConfigError::Type(name))
+        }
+    }
+}
+
+/// Checks what sops' decoder checks of every rule before one is chosen.
+fn check_types(rule: &Node) -> Result<(), ConfigError> {
+    if !matches!(rule, Node::Map(_)) {
+        return Err(ConfigError::Type("creation_rules"));
+    }
+    for name in ["path_regex"].into_iter().chain(Rule::NAMES) {
+        text(rule, name)?;
+    }
+    match rule.get("shamir_threshold") {
+        None | Some(Node::Null | Node::Int(_)) => {}
+        Some(_) => return Err(ConfigError::Type("shamir_threshold")),
+    }
+    match rule.get("mac_only_encrypted") {
+        None | Some(Node::Null | Node::Bool(_)) => {}
+        Some(_) => return Err(ConfigError::Type("mac_only_encrypted")),
+    }
+    match rule.get("key_groups") {
+        None | Some(Node::Null) => Ok(()),
+        Some(Node::List(groups)) => nodes(groups).try_for_each(check_group),
+        Some(_) => Err(ConfigError::Type("key_groups")),
+    }
+}
+
+fn check_group(group: &Node) -> Result<(), ConfigError> {
+    if !matches!(group, Node::Map(_)) {
+        return Err(ConfigError::Type("key_groups"));
+    }
+    match group.get("age") {
+        None | Some(Node::Null | Node::List(_)) => {}
+        Some(_) => return Err(ConfigError::Type("age")),
+    }
+    match group.get("merge") {
+        None | Some(Node::Null) => Ok(()),
+        Some(Node::List(groups)) => nodes(groups).try_for_each(check_group),
+        Some(_) => Err(ConfigError::Type("merge")),
+    }
+}
+
+fn refuse_foreign(node: &Node) -> Result<(), ConfigError> {
+    let used = |name: &&&str| match node.get(name) {
+        None | Some(Node::Null) => false,
+        Some(Node::List(items)) => !items.is_empty(),
+        Some(Node::Str(text)) => !text.is_empty(),
+        Some(_) => true,
+    };
+    FOREIGN.iter().find(used).map_or(Ok(()), |name| Err(ConfigError::Foreign(name)))
+}
+
+/// Reads a group: first those it merges, then its own.
+fn group_recipients(group: &Node, out: &mut Vec<Recipient>) -> Result<(), ConfigError> {
+    refuse_foreign(group)?;
+    if let Some(Node::List(merged)) = group.get("merge") {
+        for group in nodes(merged) {
+            group_recipients(group, out)?;
+        }
+    }
+    if let Some(list @ Node::List(_)) = group.get("age") {
+        listed(list, out)?;
+    }
+    Ok(())
+}
+
+fn flat_recipients(rule: &Node) -> Result<Vec<Recipient>, ConfigError> {
+    let mut out = Vec::new();
+    match rule.get("age") {
+        None | Some(Node::Null) => {}
+        Some(list @ Node::List(_)) => listed(list, &mut out)?,
+        Some(one) => {
+            let text = one.as_str().ok_or(ConfigError::Type("age"))?;
+            split(text, &mut out)?;
+        }
+    }
+    Ok(out)
+}
+
+fn listed(list: &Node, out: &mut Vec<Recipient>) -> Result<(), ConfigError> {
+    let Node::List(items) = list else { return Ok(()) };
+    for item in nodes(items) {
+        let text = item.as_str().ok_or(ConfigError::Type("age"))?;
+        if text.trim().is_empty() {
+            let (position, source) = (out.len() + 1, RecipientError::Unknown);
+            return Err(ConfigError::Recipient { position, source });
+        }
+        split(text, out)?;
+    }
+    Ok(())
+}
+
+fn split(text: &str, out: &mut Vec<Recipient>) -> Result<(), ConfigError> {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let position = out.len() + 1;
+        let recipient = Recipient::parse(part);
+        out.push(recipient.map_err(|source| ConfigError::Recipient { position, source })?);
+    }
+    Ok(())
+}
+
+fn indent(top: &Node) -> Result<Indent, ConfigError> {
+    let store = |name| match top.get("stores").and_then(|s| s.get(name)?.get("indent")) {
+        None | Some(Node::Null) => Ok(None),
+        Some(Node::Int(number)) => Ok(Some(**number)),
+        Some(_) => Err(ConfigError::Indent),
+    };
+    let spaces = |n: i64| usize::try_from(n).map_err(|_| ConfigError::Indent);
+    let yaml = match store("yaml")? {
+        None | Some(0) => None,
+        Some(n) => Some(spaces(n)?),
+    };
+    let json = match store("json")? {
+        None | Some(-1) => None,
+        Some(n) => Some(spaces(n)?),
+    };
+    Ok(Indent { yaml, json })
+}
