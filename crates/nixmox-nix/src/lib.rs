@@ -1,4 +1,42 @@
 //! Nix as data: an embedded evaluator of the pure subset.
+//!
+//! Masters of secrets and topology files are Nix expressions. This crate reads them lazily, as Nix does, without a
+//! Nix installation and without the plaintext leaving the process.
+//!
+//! | job | function |
+//! |---|---|
+//! | any text to data | [`eval`] |
+//! | a master, which may refer to itself as `secrets` | [`eval_master`] |
+//! | the names of a set whose values need more than this crate has | [`attr_names`] |
+//! | change a value and leave every other byte | [`set`], [`unset`] |
+//! | data to text | [`to_nix`] |
+//! | show where an error is | [`line_col`], [`masked_line`] |
+//! | hand a master to a real `nix` | [`NixEvaluator`], [`wrap_master`], [`read_answer`] |
+//!
+//! What it accepts means what Nix says it means; a text that Nix refuses is refused. The language is whole but for
+//! `let { … }` and a variable called `or`. Paths parse, and are an error when they are evaluated, like everything
+//! impure: `import`, fetching, files, derivations, the clock, the environment. So are the few results that differ
+//! between versions of Nix: integer overflow (old ones wrap around), floats in `toJSON`, regular expressions,
+//! comparison of functions. [`Construct`] lists them all.
+//!
+//! As in Nix's `toJSON`, a set with `__toString` or `outPath` becomes what that says, and a function is not data.
+//!
+//! An [`Error`] holds no byte of the text, not even a name: a forgotten quote makes a secret a name. The evaluator
+//! keeps texts and names in memory that is wiped; numbers, and the stack it ran on, which goes back to the system,
+//! are not. Everything runs on a stack of its own, so that nesting up to the limits is safe whatever the caller's is.
+//!
+//! ```
+//! use nixmox_nix::{Limits, eval_master};
+//!
+//! let master = r#"{ secrets, ... }: {
+//!   wifi = { ssid = "home"; psk = "correct horse"; };
+//!   nodes.router.hostapd = "psk=${secrets.wifi.psk}";
+//! }"#;
+//! let tree = eval_master(master, &Limits::default())?;
+//! let line = tree.at(&["nodes", "router", "hostapd"]).and_then(|value| value.as_str());
+//! assert_eq!(line, Some("psk=correct horse"));
+//! # Ok::<(), nixmox_nix::Error>(())
+//! ```
 
 mod ast;
 mod bridge;

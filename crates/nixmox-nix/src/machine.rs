@@ -252,12 +252,12 @@ impl<'a> Machine<'a> {
                 Some(global) => global_value(global, span),
                 None => Err(Error::new(ErrorKind::UndefinedVariable, span)),
             },
-            Slot::With => self.from_with(name, span, env),
+            Slot::With => self.in_withs(name, span, env),
             Slot::Unknown => Err(Error::new(ErrorKind::UndefinedVariable, span)),
         }
     }
 
-    fn from_with(&mut self, name: Sym, span: Span, env: EnvId) -> Result<V, Error> {
+    fn in_withs(&mut self, name: Sym, span: Span, env: EnvId) -> Result<V, Error> {
         let mut env = env;
         while let Some(found) = env.index().and_then(|at| self.envs.get(at)) {
             env = found.up;

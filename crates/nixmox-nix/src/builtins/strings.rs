@@ -48,6 +48,10 @@ pub(super) fn string_length(args: &mut Args<'_, '_>) -> Result<V, Error> {
 pub(super) fn substring(args: &mut Args<'_, '_>) -> Result<V, Error> {
     let start = args.int(0)?;
     let length = args.int(1)?;
+    // Nix keeps 32 bits of both.
+    if i32::try_from(start).is_err() || i32::try_from(length).is_err() {
+        return Err(args.error(ErrorKind::OutOfRange));
+    }
     let text = args.coerced(2, false)?;
     let start = usize::try_from(start).map_err(|_| args.error(ErrorKind::OutOfRange))?;
     let start = start.min(text.len());

@@ -13,13 +13,7 @@ impl Machine<'_> {
             V::Lambda(lambda, env) => self.deeper(span, |machine| {
                 let inner = match &lambda.formals {
                     None => machine.env(env, Frame::One(argument)),
-                    Some(formals) => {
-                        let set = match machine.force(argument, span)? {
-                            V::Set(set) => set,
-                            other => return Err(other.expected("a set", span)),
-                        };
-                        machine.bind(&lambda, formals, (argument, &set), env, span)?
-                    }
+                    Some(formals) => machine.bind(&lambda, formals, argument, (env, span))?,
                 };
                 machine.eval(lambda.body, inner)
             }),
@@ -56,11 +50,13 @@ impl Machine<'_> {
         &mut self,
         lambda: &Lambda,
         formals: &Formals,
-        argument: (ThunkId, &Set),
-        up: EnvId,
-        span: Span,
+        whole: ThunkId,
+        (up, span): (EnvId, Span),
     ) -> Result<EnvId, Error> {
-        let (whole, set) = argument;
+        let set = match self.force(whole, span)? {
+            V::Set(set) => set,
+            other => return Err(other.expected("a set", span)),
+        };
         self.spend(formals.list.len(), span)?;
         let inner = self.env(up, Frame::Many([].into()));
         let mut slots = Vec::with_capacity(formals.list.len() + 1);

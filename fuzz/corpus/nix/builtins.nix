@@ -1,0 +1,1 @@
+with builtins; [ (sort lessThan [ 3 1 ]) (groupBy toString [ 1 ]) (replaceStrings [ "" ] [ "-" ] "ab") (tryEval (throw "x")).success (foldl' add 0 (genList (x: x) 9)) (substring 0 1 "abc") (zipAttrsWith (n: v: v) [ { a = 1; } ]) (compareVersions "1.2" "1.10") ]

@@ -1,0 +1,1 @@
+{ common = { lib, ... }: { imports = [ ./x.nix ]; }; h1 = { }; h2.a = 1; }
