@@ -79,13 +79,11 @@ struct Walk<'a> {
     host: &'a NodeName,
     path: Vec<&'a str>,
     found: Vec<Found>,
-    /// For a node, the groups that are above the host in a way around it.
-    around: BTreeMap<&'a NodeName, BTreeSet<&'a NodeName>>,
 }
 
 impl<'a> Walk<'a> {
     fn new(topology: &'a Topology, host: &'a NodeName) -> Self {
-        Self { topology, host, path: Vec::new(), found: Vec::new(), around: BTreeMap::new() }
+        Self { topology, host, path: Vec::new(), found: Vec::new() }
     }
 
     fn over(mut self, nodes: &'a SecretTree, merged: &Entries<'a>) -> Vec<Found> {
@@ -116,15 +114,20 @@ impl<'a> Walk<'a> {
         };
         let (with, against): (Vec<Candidate<'a>>, Vec<Candidate<'a>>) =
             candidates.iter().partition(|(_, value)| agree(value, winner.1));
-        let mut rivals = against.clone();
-        rivals.retain(|rival| !with.iter().any(|other| self.settled(other.0, rival.0)));
+        let strong = with.iter().map(|(node, _)| *node).collect();
+        let rivals: Vec<_> = against
+            .iter()
+            .map(|(node, _)| *node)
+            .filter(|r| self.may_precede(r, &strong))
+            .collect();
         if !rivals.is_empty() {
-            return self.note(LintKind::NamesDecide, winner.0, &rivals);
+            return self.note(LintKind::NamesDecide, winner.0, rivals);
         }
         let Piece::Set { entries, .. } = merged else { return };
         let around = self.not_cut(&with, &against);
         if !around.is_empty() {
-            return self.note(LintKind::NotCut, winner.0, &in_order(candidates, &around));
+            let around = candidates.iter().map(|(node, _)| *node).filter(|n| around.contains(n));
+            return self.note(LintKind::NotCut, winner.0, around.collect());
         }
         let sets: Vec<_> = with.iter().filter_map(|(n, v)| Some((*n, v.as_tree()?))).collect();
         self.sets(&sets, entries);
@@ -132,58 +135,55 @@ impl<'a> Walk<'a> {
 
     /// Finds values that are not sets, and with them the sets that may lie beyond them and still matter.
     ///
-    /// A set matters when it has a key that no set on this side of the value has.
-    fn not_cut(&mut self, sets: &[Candidate<'a>], values: &[Candidate<'a>]) -> Vec<&'a NodeName> {
-        let mut around = Vec::new();
-        for (value, _) in values {
-            let (near, far): (Vec<Candidate<'a>>, Vec<Candidate<'a>>) =
-                sets.iter().partition(|(set, _)| self.settled(set, value));
-            let far = far.into_iter().filter(|(_, set)| !covered(set, &near));
-            let before = around.len();
-            around.extend(far.map(|(node, _)| node));
-            if around.len() > before {
-                around.push(value);
-            }
+    /// They matter when they have a key that no set has which is always on this side of the value.
+    fn not_cut(&self, sets: &[Candidate<'a>], values: &[Candidate<'a>]) -> BTreeSet<&'a NodeName> {
+        let mut around = BTreeSet::new();
+        if values.is_empty() {
+            return around;
+        }
+        let mut judged = BTreeSet::new();
+        for (_, set) in sets {
+            let Value::Tree(tree) = set else { continue };
+            tree.for_each_leaf(&mut |path, _| {
+                let holders: BTreeSet<_> = holders(sets, path).collect();
+                if path.iter().any(|name| is_hidden(name)) || !judged.insert(holders.clone()) {
+                    return;
+                }
+                let between = values.iter().map(|(node, _)| *node);
+                let between: Vec<_> = between.filter(|v| self.may_precede(v, &holders)).collect();
+                if !between.is_empty() {
+                    around.extend(between);
+                    around.extend(holders);
+                }
+            });
         }
         around
     }
 
-    /// Tells whether `strong` comes before `weak` however the groups are named.
+    /// Tells whether groups could be named so that `weak` comes before all of `strong`.
     ///
-    /// It does when all ways up to `weak` lead through `strong`; or through a node that `strong` names as a member
-    /// and `weak` does not, since the parents of a node come before all that is above them.
-    fn settled(&mut self, strong: &'a NodeName, weak: &'a NodeName) -> bool {
-        if self.only_through(strong, weak) {
-            return true;
+    /// The merge comes to a node's parents when it comes to the node, and it can be led up any way first. So `weak`
+    /// can come first when there is a way up to one of its members that meets no member of a strong one before.
+    fn may_precede(&self, weak: &NodeName, strong: &BTreeSet<&NodeName>) -> bool {
+        if weak == self.host || strong.contains(self.host) {
+            return weak == self.host;
         }
-        let (topology, host) = (self.topology, self.host);
-        let between = std::iter::once(host).chain(topology.ancestors(host));
-        between
-            .filter(|node| topology.parents(node).contains(strong))
-            .filter(|node| !topology.parents(node).contains(weak))
-            .any(|node| self.only_through(node, weak))
-    }
-
-    /// Tells whether all ways from the host up to `above` lead through `node`.
-    fn only_through(&mut self, node: &'a NodeName, above: &'a NodeName) -> bool {
-        let (topology, host) = (self.topology, self.host);
-        if above == node || above == host {
-            return false;
-        }
-        let around = self.around.entry(node).or_insert_with(|| {
-            let mut around = BTreeSet::new();
-            let mut open = if node == host { Vec::new() } else { vec![host] };
-            while let Some(at) = open.pop() {
-                let fresh = topology.parents(at).iter().filter(|parent| *parent != node);
-                open.extend(fresh.filter(|parent| around.insert(*parent)));
+        let mut seen = BTreeSet::new();
+        let mut open = vec![self.host];
+        while let Some(at) = open.pop() {
+            let parents = self.topology.parents(at);
+            if parents.contains(weak) {
+                return true;
             }
-            around
-        });
-        !around.contains(above)
+            if !parents.iter().any(|parent| strong.contains(parent)) {
+                open.extend(parents.iter().filter(|parent| seen.insert(*parent)));
+            }
+        }
+        false
     }
 
-    fn note(&mut self, kind: LintKind, winner: &'a NodeName, others: &[Candidate<'a>]) {
-        let others = others.iter().map(|(node, _)| *node).filter(|node| *node != winner);
+    fn note(&mut self, kind: LintKind, winner: &'a NodeName, others: Vec<&'a NodeName>) {
+        let others = others.into_iter().filter(|node| *node != winner);
         let levels = std::iter::once(winner).chain(others).cloned().collect();
         let path = self.path.iter().map(|name| (*name).to_owned()).collect();
         self.found.push((path, kind, levels));
@@ -198,21 +198,10 @@ fn agree(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn in_order<'a>(candidates: &[Candidate<'a>], nodes: &[&'a NodeName]) -> Vec<Candidate<'a>> {
-    candidates.iter().filter(|(node, _)| nodes.contains(node)).copied().collect()
-}
-
-/// Tells whether sets on this side of a value have every shown key that `set` has.
-fn covered(set: &Value, near: &[Candidate<'_>]) -> bool {
-    let mut covered = true;
-    if let Value::Tree(tree) = set {
-        tree.for_each_leaf(&mut |path, _| {
-            let hidden = path.iter().any(|name| is_hidden(name));
-            let there = |value: &Value| value.as_tree().is_some_and(|tree| reaches(tree, path));
-            covered &= hidden || near.iter().any(|(_, value)| there(value));
-        });
-    }
-    covered
+/// Lists the nodes whose sets have something at a path.
+fn holders<'a>(sets: &[Candidate<'a>], path: &[&str]) -> impl Iterator<Item = &'a NodeName> {
+    let has = |value: &Value| value.as_tree().is_some_and(|tree| reaches(tree, path));
+    sets.iter().filter(move |(_, value)| has(value)).map(|(node, _)| *node)
 }
 
 /// Tells whether a tree has a value at a path, or a value in its way.

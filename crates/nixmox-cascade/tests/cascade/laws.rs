@@ -163,8 +163,19 @@ fn orders(things: usize) -> Vec<Vec<usize>> {
     })
 }
 
+/// Leaves out everything that is delivered to nobody.
+fn delivered(tree: &SecretTree) -> SecretTree {
+    let shown = shown(tree).into_iter().filter_map(|(name, value)| match value {
+        Value::Tree(tree) => {
+            Some(delivered(&tree)).filter(|t| !t.is_empty()).map(|t| (name, t.into()))
+        }
+        value => Some((name, value)),
+    });
+    shown.collect()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn the_merge_is_the_rule((fleet, nodes) in fleets()) {
@@ -238,12 +249,12 @@ proptest! {
         let findings = lint(&fleet, &nodes).expect("sound");
         let renamed = |name: &str| fleet.nodes().position(|n| n == name).map_or(0, |at| names[at]);
         for host in HOSTS {
-            let ours = shown(&merged(&fleet, &nodes, host).expect("sound"));
+            let ours = delivered(&merged(&fleet, &nodes, host).expect("sound"));
             let of_host = findings.iter().filter(|f| f.hosts.iter().any(|h| h == host));
             let paths: Vec<_> = of_host.map(|finding| finding.path.clone()).collect();
             let others = [
-                shown(&by_the_rule(&fleet, &nodes, host, &renamed)),
-                shown(&top_down(&fleet, &nodes, host, &renamed)),
+                delivered(&by_the_rule(&fleet, &nodes, host, &renamed)),
+                delivered(&top_down(&fleet, &nodes, host, &renamed)),
             ];
             for path in others.iter().flat_map(|other| differences(&ours, other)) {
                 prop_assert!(paths.iter().any(|p| path.starts_with(p)), "{host}: {path:?} {findings:?}");
