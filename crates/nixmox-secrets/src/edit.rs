@@ -64,7 +64,8 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// Any [`Error`] of reading the fleet and its master, or of the commit. Problems of the text go to `write`.
+/// Any [`Error`] of reading the fleet and its master, or of the commit. Problems of the text go to `write`, and come
+/// back from here when it gives up on them.
 pub fn change(
     root: &Path,
     options: Options<'_>,
@@ -83,7 +84,10 @@ pub fn change(
         let draft =
             Draft { fleet: &fleet, form: master.form, text: &text, problem: problem.as_ref() };
         let Some(written) = write(draft) else {
-            return Ok(Outcome { report: None, written: Vec::new(), recovered });
+            return match problem {
+                Some(problem) => Err(problem),
+                None => Ok(Outcome { report: None, written: Vec::new(), recovered }),
+            };
         };
         text = written;
         match Plan::new(request(&fleet, &master, &text, &options), rng, now) {
