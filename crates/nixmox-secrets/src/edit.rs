@@ -12,7 +12,7 @@ use crate::fleet::{AskNix, Fleet};
 use crate::master::{Form, Master};
 use crate::plan::{Accept, Plan, Request, check_trust};
 use crate::report::Report;
-use crate::store::{Recovery, RelPath, Store};
+use crate::store::{Locked, Recovery, RelPath, Store, StoreError};
 use crate::{Error, TextProblem};
 
 /// A real Nix that evaluates masters, text over standard input only.
@@ -41,8 +41,8 @@ pub struct Draft<'a> {
     pub form: Form,
     /// The text: the master's, or what was written last.
     pub text: &'a SecretString,
-    /// Why the last text could not be planned.
-    pub problem: Option<&'a Error>,
+    /// Why the last text could not be planned or committed.
+    pub problem: Option<Error>,
 }
 
 /// What came of a change.
@@ -59,13 +59,12 @@ pub struct Outcome {
 /// Changes the secrets of the fleet at `root` to what `write` returns, under the fleet's lock.
 ///
 /// A crash of an earlier run is finished or undone first. `write` gets the text, and again, with the problem, when
-/// what it returned cannot be planned; returning nothing gives up, and then nothing has changed. The plan is complete
+/// what it returned cannot be planned or committed; returning nothing gives up, and then nothing has changed. The plan is complete
 /// before the first file is written.
 ///
 /// # Errors
 ///
-/// Any [`Error`] of reading the fleet and its master, or of the commit. Problems of the text go to `write`, and come
-/// back from here when it gives up on them.
+/// Any [`Error`] of reading the fleet and its master, or of the commit. Problems of the text go to `write`.
 pub fn change(
     root: &Path,
     options: Options<'_>,
@@ -82,26 +81,31 @@ pub fn change(
     let mut problem = None;
     loop {
         let draft =
-            Draft { fleet: &fleet, form: master.form, text: &text, problem: problem.as_ref() };
+            Draft { fleet: &fleet, form: master.form, text: &text, problem: problem.take() };
         let Some(written) = write(draft) else {
-            return match problem {
-                Some(problem) => Err(problem),
-                None => Ok(Outcome { report: None, written: Vec::new(), recovered }),
-            };
+            return Ok(Outcome { report: None, written: Vec::new(), recovered });
         };
         text = written;
-        match Plan::new(request(&fleet, &master, &text, &options), rng, now) {
-            Ok(plan) => {
-                let (changes, report) = plan.into_parts();
-                let written = changes.writes.keys().cloned().collect();
-                if !changes.is_empty() {
-                    locked.commit(changes)?;
-                }
+        let planned = Plan::new(request(&fleet, &master, &text, &options), rng, now);
+        match planned.and_then(|plan| commit(&mut locked, plan)) {
+            Ok((report, written)) => {
                 return Ok(Outcome { report: Some(report), written, recovered });
             }
+            // This commit is decided: the next run completes it, and another text would be another change.
+            Err(error @ Error::Store(StoreError::Unapplied { .. })) => return Err(error),
             Err(error) => problem = Some(error),
         }
     }
+}
+
+/// Carries a plan out, and returns what it did and the files that it wrote.
+fn commit(locked: &mut Locked<'_>, plan: Plan) -> Result<(Report, Vec<RelPath>), Error> {
+    let (changes, report) = plan.into_parts();
+    let written = changes.writes.keys().cloned().collect();
+    if !changes.is_empty() {
+        locked.commit(changes)?;
+    }
+    Ok((report, written))
 }
 
 /// Works out what [`change`] would do with the text as it stands; nothing is written or locked.
