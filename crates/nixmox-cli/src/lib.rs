@@ -1,1 +1,45 @@
 //! Terminal, editor, progress and exit codes of the nixmox programs.
+//!
+//! | to | use |
+//! |---|---|
+//! | keep memory out of core files, debuggers and swap | [`harden`] |
+//! | let a person edit a secret text | [`editor`] (over [`plaintext`], the private directory) |
+//! | ask for a value or a yes, read a piped value | [`prompt`] |
+//! | start any other program | [`scrubbed`] |
+//! | print what came from a repository | [`terminal::escape`], [`terminal::Table`] |
+//! | show that long work goes on | [`Progress`] |
+//! | end | [`Exit`], [`Failure`] |
+//!
+//! It knows nothing of secrets files, hosts or sops, and parses no arguments. Once an editor or a hidden prompt has
+//! been used, SIGINT, SIGQUIT, SIGTERM and SIGHUP end the process with 128 + their number after everything private
+//! was removed; destructors of other code do not run then.
+//!
+//! ```
+//! use nixmox_cli::{Exit, Failure, terminal};
+//!
+//! let name = "db\u{202e}"; // from a repository
+//! let failure = Failure::new(Exit::NoFile, format!("no node {name}")).hint("list them: nixmox-secrets nodes");
+//! let mut out = terminal::AutoStream::never(Vec::new());
+//! failure.write(&mut out).unwrap();
+//! assert!(String::from_utf8(out.into_inner()).unwrap().starts_with("error: no node db\\u{202e}\n"));
+//! assert_eq!(failure.exit().code(), 100);
+//! ```
+
+mod env;
+mod exit;
+mod failure;
+mod guard;
+mod harden;
+mod progress;
+mod table;
+
+pub mod editor;
+pub mod plaintext;
+pub mod prompt;
+pub mod terminal;
+
+pub use env::scrubbed;
+pub use exit::Exit;
+pub use failure::{Failure, Snippet};
+pub use harden::{Hardening, harden};
+pub use progress::Progress;

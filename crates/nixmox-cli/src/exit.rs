@@ -1,0 +1,131 @@
+use std::process::ExitCode;
+
+/// How a nixmox program ended: one table for all of them, with sops' numbers where sops has one.
+///
+/// A program that was ended by a signal while it held plaintext exits with 128 + the signal's number; the table
+/// names the usual one, [`Exit::Interrupted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Exit {
+    /// Everything was done.
+    Ok,
+    /// Something failed that has no number of its own; a checking command found something.
+    Failure,
+    /// The arguments or the input make no sense.
+    Usage,
+    /// A file could not be written.
+    Write,
+    /// The configuration is wrong.
+    Config,
+    /// No value has this path, or it cannot have one.
+    BadPath,
+    /// A file was changed by someone without its key.
+    MacMismatch,
+    /// The file is not there.
+    NoFile,
+    /// No identity opens the file.
+    NoIdentity,
+    /// A person interrupted the program.
+    Interrupted,
+    /// The edited text is as it was.
+    Unchanged,
+    /// No editor, or it failed.
+    Editor,
+    /// The file is encrypted already.
+    AlreadyEncrypted,
+}
+
+impl Exit {
+    /// Every way to end, by number.
+    pub const ALL: [Self; 13] = [
+        Self::Ok,
+        Self::Failure,
+        Self::Usage,
+        Self::Write,
+        Self::Config,
+        Self::BadPath,
+        Self::MacMismatch,
+        Self::NoFile,
+        Self::NoIdentity,
+        Self::Interrupted,
+        Self::Unchanged,
+        Self::Editor,
+        Self::AlreadyEncrypted,
+    ];
+
+    /// Returns the number that the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Write => 3,
+            Self::Config => 5,
+            Self::BadPath => 7,
+            Self::MacMismatch => 51,
+            Self::NoFile => 100,
+            Self::NoIdentity => 128,
+            Self::Interrupted => 130,
+            Self::Unchanged => 200,
+            Self::Editor => 201,
+            Self::AlreadyEncrypted => 203,
+        }
+    }
+
+    /// Says in a line what the number means, for manual pages.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "success",
+            Self::Failure => "failure without a number of its own; findings of a checking command",
+            Self::Usage => "bad arguments, or input that cannot be read or parsed",
+            Self::Write => "a file cannot be written",
+            Self::Config => "the configuration is wrong",
+            Self::BadPath => "no value has this path, or it cannot have one",
+            Self::MacMismatch => "MAC mismatch: the file was changed without its key",
+            Self::NoFile => "the file does not exist",
+            Self::NoIdentity => "no identity opens the file",
+            Self::Interrupted => "interrupted (other signals: 128 + their number)",
+            Self::Unchanged => "the edited file has not changed",
+            Self::Editor => "no editor, or it failed",
+            Self::AlreadyEncrypted => "the file is encrypted already",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_has_no_number_twice() {
+        let codes = Exit::ALL.map(Exit::code);
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+    }
+
+    #[test]
+    fn numbers_that_scripts_for_sops_know() {
+        #[track_caller]
+        fn check(exit: Exit, code: u8) {
+            assert_eq!(exit.code(), code);
+        }
+        check(Exit::MacMismatch, 51);
+        check(Exit::NoFile, 100);
+        check(Exit::NoIdentity, 128);
+        check(Exit::Unchanged, 200);
+        check(Exit::Editor, 201);
+        check(Exit::AlreadyEncrypted, 203);
+    }
+
+    #[test]
+    fn meanings_are_lines() {
+        for exit in Exit::ALL {
+            assert!(!exit.meaning().is_empty() && !exit.meaning().contains('\n'));
+        }
+    }
+}
