@@ -2,7 +2,7 @@
 
 use nixmox_tree::{SecretBytes, SecretTree, Value};
 
-use crate::error::{Path, PlainError, PlainErrorKind};
+use crate::error::{MAX_BYTES, MAX_DEPTH, Path, PlainError, PlainErrorKind};
 use crate::format::Format;
 use crate::node::{Entry, Item, Node};
 use crate::{json, yaml};
@@ -66,6 +66,9 @@ impl Documents {
         let docs = match format {
             Format::Yaml => yaml::compose(bytes)?.docs,
             Format::Json => vec![json::read(bytes)?.entries],
+            Format::Binary if bytes.len() > MAX_BYTES => {
+                return Err(PlainError::at(0, PlainErrorKind::TooLarge));
+            }
             Format::Binary => return Ok(Self::binary(SecretBytes::new(bytes))),
         };
         let reserved = docs.iter().flatten().any(|e| matches!(e, Entry::Pair(k, _) if k == "sops"));
@@ -155,6 +158,9 @@ impl Documents {
     ///
     /// [`ShapeError::InTheWay`] or [`ShapeError::Position`]; then nothing has changed.
     pub fn set<S: AsRef<str>>(&mut self, path: &[S], value: &Value) -> Result<(), ShapeError> {
+        if path.len() > MAX_DEPTH {
+            return Err(ShapeError::Position(steps(path, MAX_DEPTH)));
+        }
         if self.docs.is_empty() {
             self.docs.push(Vec::new());
         }

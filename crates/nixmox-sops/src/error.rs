@@ -7,7 +7,7 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// Deepest nesting of maps and lists that is read or written.
 pub const MAX_DEPTH: usize = 64;
 /// Most values, comments and keys of one file, aliases expanded.
-pub const MAX_NODES: usize = 1_000_000;
+pub const MAX_NODES: usize = 300_000;
 /// Most recipients of one file.
 pub const MAX_RECIPIENTS: usize = 1_000;
 

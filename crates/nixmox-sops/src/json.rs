@@ -1,6 +1,5 @@
 //! JSON as Go reads and writes it: ordered, duplicates kept, integers apart from floats.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
@@ -24,9 +23,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, PlainError> {
         return Err(PlainError::at(0, PlainErrorKind::TooLarge));
     }
     let text = String::from_utf8_lossy(bytes);
-    let text = mend(&text);
+    let mended = mend(&text);
+    let text = mended.as_ref().map_or(text.as_ref(), |text| text.as_str());
     let limit = Limit { nodes: Cell::new(0), hit: Cell::new(None) };
-    let mut reader = serde_json::Deserializer::from_str(&text);
+    let mut reader = serde_json::Deserializer::from_str(text);
     let seed = Seed { limit: &limit, depth: 0 };
     match seed.deserialize(&mut reader) {
         Ok(Node::Map(entries)) => Ok(Read { entries, trailing: reader.end().is_err() }),
@@ -41,11 +41,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, PlainError> {
 }
 
 /// Replaces what Go takes and serde_json does not: half surrogate pairs, and `-0` as an integer.
-fn mend(text: &str) -> Cow<'_, str> {
+fn mend(text: &str) -> Option<Zeroizing<String>> {
     if !text.contains("\\u") && !text.contains("-0") {
-        return Cow::Borrowed(text);
+        return None;
     }
-    let mut out = String::with_capacity(text.len());
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + 16));
     let (mut rest, mut quoted) = (text, false);
     while let Some(at) = rest.find(['"', '\\', '-']) {
         let (before, found) = rest.split_at(at);
@@ -76,7 +76,7 @@ fn mend(text: &str) -> Cow<'_, str> {
         rest = found.get(taken..).unwrap_or_default();
     }
     out.push_str(rest);
-    Cow::Owned(out)
+    Some(out)
 }
 
 /// Copies one `\uXXXX`, or a pair of them, or `\ufffd` for a half without its other half.

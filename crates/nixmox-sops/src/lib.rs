@@ -1,6 +1,52 @@
 //! sops documents with age recipients: YAML, JSON and binary.
 //!
-//! Reads what sops 3.9 to 3.13 wrote and writes what sops 3.13 and sops-nix read.
+//! Reads what sops 3.9 to 3.13 wrote and writes what sops 3.13 and sops-nix read, in the layout of 3.13.
+//!
+//! | job | function |
+//! |---|---|
+//! | tell the format of a file | [`Format::from_path`], [`detect`], [`is_sops`] |
+//! | read a sealed file, see for whom it is | [`EncryptedFile::parse`], [`EncryptedFile::recipients`] |
+//! | hold it to the strict subset of a fleet, without a key | [`EncryptedFile::audit`] |
+//! | gather keys | [`Identities`] |
+//! | open it, its MAC checked | [`EncryptedFile::open`] |
+//! | read, print and change plaintext | [`Documents`] |
+//! | seal plaintext, anew or with little change | [`seal`] with [`SealOptions`] and [`Keep`] |
+//! | choose recipients by `.sops.yaml` | [`CreationRules`] |
+//!
+//! What a file says in clear is not authenticated: names and structure, comments, empty values, the labels of its
+//! recipients and its selection rule. [`EncryptedFile::audit`] finds what makes use of that.
+//!
+//! # What it does not do
+//!
+//! It opens no file, reads no clock and no environment. Data key, nonces and time are arguments; what wraps the
+//! data key for a recipient draws its own randomness, inside the crate `age`. Plugins are started only when an
+//! [`Interaction`] is given. dotenv, ini, key services other than age, and writing several key groups (Shamir)
+//! are missing; such groups are read. Nonces of 12, 16 and 32 bytes are read, others refused.
+//!
+//! Sizes are bounded: [`MAX_BYTES`], [`MAX_DEPTH`], [`MAX_NODES`], [`MAX_RECIPIENTS`].
+//!
+//! ```
+//! use nixmox_sops::{Documents, EncryptedFile, Format, Identities, Keep, SealOptions, seal};
+//! use nixmox_tree::SecretString;
+//! # use rand_core::SeedableRng;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+//! // A throw-away key.
+//! let key = "AGE-SECRET-KEY-1F25QHFTUQA8VPCNKXE8KSJX8XM3KQ8PAKE2PKZRN96SZ7NG5WLJSTVA09K";
+//! let keys = Identities::from_age_secret(&SecretString::new(key))?;
+//! let options = SealOptions::new(keys.recipients().iter().cloned());
+//!
+//! let docs = Documents::parse(b"wifi: correct horse\n", Format::Yaml)?;
+//! let now = "2026-01-02T03:04:05Z".parse()?;
+//! let sealed = seal(&docs, (Format::Yaml, &options), Keep::Nothing, &mut rng, now)?;
+//!
+//! let file = EncryptedFile::parse(&sealed, Format::Yaml)?;
+//! assert!(file.audit().is_empty());
+//! assert!(file.open(&keys)?.documents() == &docs);
+//! # Ok(())
+//! # }
+//! ```
 
 mod audit;
 mod cipher;

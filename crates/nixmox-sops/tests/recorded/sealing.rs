@@ -218,7 +218,7 @@ fn set_and_unset_change_the_tree_as_sops_does() {
             let value = Documents::parse(wrapped.as_bytes(), Format::Json).expect("value");
             let value = value.get(&["v"]).expect("text").expect("a value");
             docs.set(&path, &value).expect(id);
-            assert_eq!(docs.get(&path[..1]).expect("text").is_some(), true);
+            assert!(docs.get(&path[..1]).expect("text").is_some(), "{id}");
         }
         let ours = docs.to_bytes(format, Indent::default()).expect(id);
         assert_eq!(ours.as_str(), Some(fixture_text(text(case, "after_plain")).as_str()), "{id}");
