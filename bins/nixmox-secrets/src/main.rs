@@ -1,2 +1,25 @@
 //! One secrets file in, one sealed file per host out.
-fn main() {}
+
+mod advice;
+mod args;
+mod commands;
+mod context;
+mod git;
+mod paths;
+mod real_nix;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Whatever does not work here (a container may forbid it) leaves the program as safe as others.
+    let _ = nixmox_cli::harden();
+    let args = args::Args::parse();
+    nixmox_cli::terminal::choose_color(args.color.into());
+    match commands::run(&args) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => failure.report(),
+    }
+}

@@ -150,6 +150,12 @@ pub enum Error {
         /// The file that is not.
         missing: RelPath,
     },
+    /// A host has no key yet.
+    #[error("host {host} has no key yet")]
+    NoHostKey {
+        /// The host.
+        host: NodeName,
+    },
     /// Host keys in the repository that no admin has vouched for with this tool.
     #[error("{} of this fleet were not made or accepted here", keys(.hosts.len()))]
     UnknownHostKeys {

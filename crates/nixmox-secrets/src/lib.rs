@@ -1,5 +1,6 @@
 //! Edits, plans and commits the sealed secrets of a fleet.
 
+mod access;
 mod check;
 mod digests;
 mod edit;
@@ -16,6 +17,7 @@ mod scan;
 pub mod store;
 mod strict;
 
+pub use access::{host_identities, host_recipient};
 pub use check::{Checked, Problem, ProblemKind, check};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview};
 pub use error::{Error, SourceProblem, TextProblem};

@@ -1,0 +1,229 @@
+//! What a person is told when something goes wrong, and what can be done about it.
+
+use std::path::Path;
+
+use nixmox_cli::{Exit, Failure, Snippet};
+use nixmox_nix::{Span, line_col, masked_line};
+use nixmox_secrets::identities::{Loaded, Source};
+use nixmox_secrets::store::StoreError;
+use nixmox_secrets::{Error, SourceProblem, TextProblem};
+use nixmox_sops::{DecryptError, PlainError};
+use nixmox_tree::SecretString;
+
+/// Explains that no fleet was found.
+pub(crate) fn no_fleet(start: &Path) -> Failure {
+    let message = format!("no fleet here or above: {}", start.display());
+    Failure::new(Exit::NoFile, message)
+        .hint("a fleet is a directory with `nodes/`, `flake.nix` or `.sops.yaml`; name one with --repo DIR")
+        .hint("to start one here: nixmox-secrets init --repo .")
+}
+
+/// Explains an error of the libraries; `loaded` tells where keys were looked for, if they were.
+pub(crate) fn explain(error: Error, loaded: Option<&Loaded>) -> Failure {
+    match error {
+        Error::Store(error) => store(error),
+        Error::Text(problem) => text(problem),
+        Error::GroupFile { path, problem } => group_file(path.as_str(), problem),
+        Error::Open { ref source, .. } if is_missing_key(source) => {
+            no_key(Failure::from_error(Exit::NoIdentity, error), loaded)
+        }
+        error => plain(error),
+    }
+}
+
+/// Explains what needs no more than an exit code and hints.
+fn plain(error: Error) -> Failure {
+    let hints = hints(&error);
+    let failure = Failure::from_error(exit(&error), error);
+    hints.into_iter().fold(failure, Failure::hint)
+}
+
+fn exit(error: &Error) -> Exit {
+    match error {
+        Error::Open { source: DecryptError::MacMismatch | DecryptError::MacMissing, .. } => {
+            Exit::MacMismatch
+        }
+        Error::NoMaster { .. } => Exit::NoFile,
+        Error::NoRules | Error::Rules { .. } | Error::NoRecipients { .. } => Exit::Config,
+        Error::Topology(_) | Error::Cascade(_) | Error::Unsealable { .. } | Error::Parse { .. } => {
+            Exit::Usage
+        }
+        Error::NoSuchSecret { .. } | Error::NoSuchHost { .. } => Exit::BadPath,
+        _ => Exit::Failure,
+    }
+}
+
+fn hints(error: &Error) -> Vec<String> {
+    let one = |hint: &str| vec![hint.to_owned()];
+    match error {
+        Error::NoMaster { .. } => {
+            one("start with `nixmox-secrets init`, or write it with `nixmox-secrets edit`")
+        }
+        Error::NoRules | Error::NoRecipients { .. } => {
+            one("`nixmox-secrets init` writes one with your own key as the recipient")
+        }
+        Error::Unsealable { .. } => one(
+            "give it a value, set it to null so that the host does not get it, or hide it from delivery with a leading underscore",
+        ),
+        Error::HalfHostKey { present, .. } => vec![format!(
+            "restore the other from git, or remove {present} too: then a new key pair is made"
+        )],
+        Error::UnknownHostKeys { hosts } => {
+            let mut hints: Vec<String> =
+                hosts.iter().take(12).map(|(host, print)| format!("{host}  {print}")).collect();
+            if hosts.len() > 12 {
+                hints.push(format!("… and {} more", hosts.len() - 12));
+            }
+            hints.push("nothing is sealed to a key that somebody else may have put there; compare the fingerprints with your machines, then repeat with --accept-host-keys".to_owned());
+            hints
+        }
+        Error::AdminsChanged { added, removed } => {
+            let added = added.iter().map(|admin| format!("would gain access: {admin}"));
+            let removed = removed.iter().map(|admin| format!("would lose access: {admin}"));
+            let way = "if that is what you want, repeat with --accept-admins; everything that admins can open is then sealed anew";
+            added.chain(removed).chain([way.to_owned()]).collect()
+        }
+        Error::BothAreas { public, .. } => {
+            vec![format!("compare the two and remove one, most likely {public}")]
+        }
+        Error::Open { source: DecryptError::MacMismatch | DecryptError::MacMissing, path } => {
+            vec![format!(
+                "somebody changed {path} without its key; restore it with `git checkout -- {path}`"
+            )]
+        }
+        Error::MismatchedHostKey { public, .. } => {
+            vec![format!(
+                "restore both from git; if the key is lost, remove both ({public} too) and a new pair is made"
+            )]
+        }
+        Error::NoSuchHost { nearest, .. } if !nearest.is_empty() => {
+            vec![format!("did you mean {}?", nearest.join(" or "))]
+        }
+        Error::NoSuchSecret { .. } => one("`nixmox-secrets list` names what there is"),
+        _ => Vec::new(),
+    }
+}
+
+fn store(error: StoreError) -> Failure {
+    let (exit, hint) = match &error {
+        StoreError::Busy { .. } => (Exit::Failure, "wait for it to end, or end it"),
+        StoreError::ChangedMeanwhile { .. } => {
+            (Exit::Failure, "nothing was written; repeat the command on what is there now")
+        }
+        StoreError::DiskFull { .. } => {
+            (Exit::Write, "nothing was changed; free some space and repeat")
+        }
+        StoreError::ReadOnly { .. } => (Exit::Write, "nothing was changed"),
+        StoreError::Symlink { .. } => (
+            Exit::Failure,
+            "a link in a repository could lead anywhere; put the file or directory itself there",
+        ),
+        StoreError::Unapplied { .. } => (
+            Exit::Write,
+            "the change is decided; the next run completes it, once the cause is gone",
+        ),
+        StoreError::Root { .. } => (Exit::NoFile, "name the fleet's directory with --repo DIR"),
+        _ => return Failure::from_error(Exit::Failure, error),
+    };
+    Failure::from_error(exit, error).hint(hint)
+}
+
+fn is_missing_key(error: &DecryptError) -> bool {
+    matches!(error, DecryptError::NoIdentity | DecryptError::NoUsableKey { .. })
+}
+
+/// Adds where keys were looked for, and what was wrong with the sources.
+fn no_key(failure: Failure, loaded: Option<&Loaded>) -> Failure {
+    let Some(loaded) = loaded else { return failure };
+    let name = |source: &Source| match source {
+        Source::Variable(name) => format!("${name}"),
+        Source::File(path) => path.display().to_string(),
+        _ => "another place".to_owned(),
+    };
+    let mut failure = failure;
+    for (source, error) in &loaded.problems {
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        failure = failure.hint(format!("{} was not used: {}", name(source), causes.join(": ")));
+    }
+    let tried: Vec<String> = loaded.tried.iter().map(name).collect();
+    failure.hint(format!("keys were looked for in {}", tried.join(", ")))
+}
+
+fn group_file(path: &str, problem: SourceProblem) -> Failure {
+    let message = format!("{path} does not tell the members of its group");
+    let failure = Failure::new(Exit::Usage, message);
+    match problem {
+        SourceProblem::Nix { text, source } => {
+            let (line, column) = line_col(&text, source.span().start());
+            let shown = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+            let snippet = snippet(path, (line, column), length(&text, source.span()), shown);
+            failure.because(source).snippet(snippet)
+        }
+        _ => failure.because(std::io::Error::other("it is not UTF-8 text")),
+    }
+    .hint("a group file is an attribute set: { common = { … }; host1 = { }; }")
+}
+
+/// Explains what is wrong with the master's text: the place is shown, the values in it are not.
+fn text(problem: TextProblem) -> Failure {
+    let failure = |message: &str| Failure::new(Exit::Usage, message);
+    match problem {
+        TextProblem::Nix { text, source } => {
+            let snippet = nix_snippet(&text, source.span());
+            failure("the secrets do not evaluate").because(source).snippet(snippet)
+        }
+        TextProblem::Yaml { text, source } => {
+            let snippet = yaml_snippet(&text, &source);
+            failure("the secrets are not valid YAML").because(source.kind).snippet(snippet)
+        }
+        TextProblem::NotUtf8 => failure("the secrets are not UTF-8 text"),
+        TextProblem::NodesNotASet => failure("`nodes` must be a set of hosts and groups")
+            .hint("write nodes = { host1 = { password = \"…\"; }; };"),
+        TextProblem::Edit(source) => {
+            Failure::new(Exit::BadPath, "this secret cannot be changed by its path")
+                .because(source)
+                .hint("`nixmox-secrets edit` opens the whole text")
+        }
+        TextProblem::Shape(source) => {
+            Failure::new(Exit::BadPath, "the secrets have another shape").because(source)
+        }
+        TextProblem::RealNix(source) => failure("nix-instantiate gave no answer")
+            .because(source)
+            .hint("its messages are not shown, because they quote the secrets"),
+        TextProblem::Answer(source) => failure("the secrets are not a set").because(source),
+        _ => failure("the secrets cannot be used"),
+    }
+}
+
+fn nix_snippet(text: &SecretString, span: Span) -> Snippet {
+    let text = text.expose();
+    let (line, column) = line_col(text, span.start());
+    let shown = masked_line(text, line);
+    snippet("secrets", (line, column), length(text, span), &shown)
+}
+
+/// Shows the place in YAML with every letter and digit masked: which of them are values is not known here.
+fn yaml_snippet(text: &SecretString, error: &PlainError) -> Snippet {
+    let line = text.expose().lines().nth(error.line.saturating_sub(1)).unwrap_or_default();
+    let masked: String =
+        line.chars().map(|c| if " -:\"'[]{}#".contains(c) { c } else { '•' }).collect();
+    snippet("secrets", (error.line.max(1), error.column.max(1)), 1, &masked)
+}
+
+fn snippet(file: &str, (line, column): (usize, usize), length: usize, text: &str) -> Snippet {
+    Snippet {
+        file: file.to_owned(),
+        line,
+        column,
+        length,
+        text: text.to_owned(),
+        label: String::new(),
+    }
+}
+
+/// Counts the characters that a span covers on its first line.
+fn length(text: &str, span: Span) -> usize {
+    let meant = text.get(span.range()).unwrap_or_default();
+    meant.lines().next().map_or(1, |line| line.chars().count().max(1))
+}

@@ -1,0 +1,280 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// One secrets file in, one sealed file per host out.
+///
+/// A fleet is a repository with `nodes/`: a directory with `node.nix` (or `host.nix`) is a host, one with `group.nix`
+/// names the members of a group. All secrets are written in one master file, `secrets.yaml`, sealed to the admins of
+/// `.sops.yaml`. Values written for a group reach every host below it; a host's own values win. Each host gets an SSH
+/// host key and a sops file that only this key opens, which sops-nix reads as it is.
+#[derive(Parser, Debug)]
+#[command(name = "nixmox-secrets", version, max_term_width = 100)]
+#[command(
+    after_help = "Start with `nixmox-secrets demo`, then `nixmox-secrets init` in your own repository."
+)]
+pub(crate) struct Args {
+    /// The fleet's directory; without it the nearest one upwards from here.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Option<PathBuf>,
+    /// Report as JSON on standard output, for scripts.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are respected.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When to use colour.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// On terminals.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Make a throw-away fleet with four hosts, seal a secret and show what each host can open
+    Demo {
+        /// Where to make it; without it in the system's temporary directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+    /// Make an admin identity, `.sops.yaml` and an empty master in a repository
+    Init(Init),
+    /// Open the secrets in your editor, then seal what changed
+    ///
+    /// The editor is $SOPS_EDITOR, $VISUAL or $EDITOR. The text lies in memory (tmpfs) for as long as the editor runs.
+    /// A mistake in it is shown with its place, and the same text opens again; giving up changes nothing.
+    Edit(Edit),
+    /// Set one secret from standard input, a file, or a hidden prompt
+    ///
+    /// The value never stands in the command line, where every user of the machine could read it.
+    Set(Set),
+    /// Remove one secret
+    Unset(Unset),
+    /// Print one secret as it is written in the master
+    Get {
+        /// HOST-OR-GROUP.NAME, such as `routers.pppoePassword`; or the full path from `nodes`.
+        path: String,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// List the names of all secrets, by the node they are written for
+    List {
+        /// Only this host or group.
+        node: Option<String>,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// Show what one host gets, and from where; values are masked
+    Show {
+        /// The host.
+        host: String,
+        /// Show the values, on a terminal only.
+        #[arg(long)]
+        reveal: bool,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// Evaluate the secrets and print what every host gets, as JSON; values are masked
+    Eval {
+        /// Only this host.
+        host: Option<String>,
+        /// Print the values, on a terminal only.
+        #[arg(long)]
+        reveal: bool,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// Say which level supplies a host's value and what it shadows
+    Explain {
+        /// The host.
+        host: String,
+        /// The secret's name, such as `db.password`; without it all of them.
+        key: Option<String>,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// Show what sealing would change, and why; nothing is written
+    Status {
+        #[command(flatten)]
+        trust: Trust,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// Check everything, for CI: sealed, current, to the right recipients, nothing left over
+    ///
+    /// Ends with 0 when all is well and with 1 when something was found. Every file is opened with its own key, so an
+    /// admin identity is needed; with --keyless only what can be seen from outside is checked.
+    Check {
+        /// Check only what can be seen without a key.
+        #[arg(long)]
+        keyless: bool,
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
+    /// Take the secrets of a plain YAML, JSON or Nix file into the master
+    ///
+    /// The file has the master's shape: `nodes`, then hosts and groups, then their secrets. Delete it afterwards.
+    Import {
+        /// The plain file; `-` for standard input with --format.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// What it is written in; without it the file's ending tells.
+        #[arg(long, value_enum)]
+        format: Option<PlainFormat>,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Encrypt any file as sops does, to the recipients of `.sops.yaml` or to a host
+    Encrypt(Crypt),
+    /// Decrypt any sops file with your keys, or with a host's
+    Decrypt(Crypt),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them to a directory
+    Man {
+        /// Write `nixmox-secrets.1` and one page for each command there.
+        #[arg(long, value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `init`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Init {
+    /// What the master is written in.
+    #[arg(long, value_enum, default_value = "nix")]
+    pub(crate) format: MasterFormat,
+    /// Another age recipient to seal to (yours is always one); may be given several times.
+    #[arg(long, value_name = "AGE")]
+    pub(crate) recipient: Vec<String>,
+}
+
+/// What a master is written in.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MasterFormat {
+    /// A Nix expression, sealed as a whole: values may refer to each other.
+    Nix,
+    /// YAML, sealed leaf by leaf: names show in diffs, and plain sops edits it.
+    Yaml,
+}
+
+/// What a plain file is written in.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainFormat {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+    /// Nix.
+    Nix,
+}
+
+/// Arguments of `edit`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Edit {
+    #[command(flatten)]
+    pub(crate) write: Write,
+    /// Let the text lie on a disk when there is no tmpfs; it may then be found there later.
+    #[arg(long)]
+    pub(crate) allow_disk: bool,
+}
+
+/// Arguments of `set`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Set {
+    /// HOST-OR-GROUP.NAME, such as `routers.pppoePassword`; or the full path from `nodes`.
+    pub(crate) path: String,
+    /// Take the value from this file; without it from standard input, or a hidden prompt on a terminal.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Keep a newline at the value's end; one is dropped otherwise.
+    #[arg(long)]
+    pub(crate) keep_newline: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+/// Arguments of `unset`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Unset {
+    /// HOST-OR-GROUP.NAME, such as `routers.pppoePassword`; or the full path from `nodes`.
+    pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+/// How the master's text is evaluated.
+#[derive(ClapArgs, Debug, Clone, Copy, Default)]
+pub(crate) struct Evaluate {
+    /// Evaluate the master with the installed `nix-instantiate` instead of the embedded evaluator; the text goes over
+    /// standard input only.
+    #[arg(long)]
+    pub(crate) nix: bool,
+}
+
+/// What you vouch for.
+#[derive(ClapArgs, Debug, Clone, Copy, Default)]
+pub(crate) struct Trust {
+    /// Accept the recipients of `.sops.yaml` though they changed since secrets were last sealed.
+    #[arg(long)]
+    pub(crate) accept_admins: bool,
+    /// Accept host keys of the repository that were not made by this tool; compare fingerprints first.
+    #[arg(long)]
+    pub(crate) accept_host_keys: bool,
+}
+
+/// Options of every command that seals.
+#[derive(ClapArgs, Debug, Clone, Copy, Default)]
+pub(crate) struct Write {
+    /// Show what would change, and write nothing.
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    #[command(flatten)]
+    pub(crate) evaluate: Evaluate,
+}
+
+/// Arguments of `encrypt` and `decrypt`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Crypt {
+    /// The file; its ending tells the format: .yaml, .json, anything else is binary.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Encrypt to this host's key, or decrypt with it.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) node: Option<String>,
+    /// Write the result here instead of to standard output.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the file by the result.
+    #[arg(long, short, conflicts_with = "output")]
+    pub(crate) in_place: bool,
+}

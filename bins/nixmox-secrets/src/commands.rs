@@ -1,0 +1,67 @@
+//! One module a family of commands; each is: arguments, one library call, a report.
+
+mod change;
+mod check;
+mod crypt;
+mod demo;
+mod edit;
+mod init;
+mod input;
+mod pages;
+mod read;
+mod values;
+
+use std::io::Write;
+
+use nixmox_cli::{Exit, Failure};
+
+use crate::args::{Args, Command};
+use crate::context::Context;
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let context = || Context::find(args);
+    match &args.command {
+        Command::Demo { dir } => demo::run(dir.as_deref()),
+        Command::Init(init) => init::run(args, init),
+        Command::Edit(edit) => edit::edit(&context()?, edit),
+        Command::Set(set) => change::set(&context()?, set),
+        Command::Unset(unset) => change::unset(&context()?, unset),
+        Command::Import { file, format, write } => {
+            change::import(&context()?, (file, *format), *write)
+        }
+        Command::Get { path, evaluate } => read::get(&context()?, path, *evaluate),
+        Command::List { node, evaluate } => read::list(&context()?, node.as_deref(), *evaluate),
+        Command::Show { host, reveal, evaluate } => {
+            read::show(&context()?, (host, *reveal), *evaluate)
+        }
+        Command::Eval { host, reveal, evaluate } => {
+            read::eval(&context()?, (host.as_deref(), *reveal), *evaluate)
+        }
+        Command::Explain { host, key, evaluate } => {
+            read::explain(&context()?, (host, key.as_deref()), *evaluate)
+        }
+        Command::Status { trust, evaluate } => check::status(&context()?, *trust, *evaluate),
+        Command::Check { keyless, evaluate } => check::check(&context()?, *keyless, *evaluate),
+        Command::Encrypt(crypt) => crypt::encrypt(args, crypt),
+        Command::Decrypt(crypt) => crypt::decrypt(args, crypt),
+        Command::Completions { shell } => pages::completions(*shell),
+        Command::Man { dir } => pages::man(dir.as_deref()),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no failure of ours.
+fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
+    let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Write, "cannot write to standard output").because(e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints JSON on standard output.
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(|out| writeln!(out, "{value:#}"))
+}

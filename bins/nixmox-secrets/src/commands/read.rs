@@ -1,0 +1,229 @@
+//! Commands that read the secrets: `get`, `list`, `show`, `eval`, `explain`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use nixmox_cascade::{Delivery, Leaf};
+use nixmox_cli::terminal::{Table, escape, width};
+use nixmox_cli::{Exit, Failure};
+use nixmox_secrets::{Error, Fleet, master, open};
+use nixmox_tree::{SecretTree, Value};
+use serde_json::json;
+
+use super::{print, print_json, values};
+use crate::args::{Evaluate, Trust};
+use crate::context::Context;
+use crate::paths;
+
+/// What stands for a value that is not shown; always the same length, so that it tells nothing.
+pub(crate) const MASK: &str = "••••••••";
+
+/// A fleet with its secrets evaluated.
+struct Opened {
+    fleet: Fleet,
+    tree: SecretTree,
+    nodes: SecretTree,
+}
+
+impl Opened {
+    fn new(context: &Context, evaluate: Evaluate) -> Result<Self, Failure> {
+        let explain = |error| context.explain(error);
+        let options = context.options(Trust::default(), evaluate);
+        let (fleet, file) = open(&context.root, &options).map_err(explain)?;
+        let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
+        let nodes = master::nodes(&tree).map_err(explain)?;
+        Ok(Self { fleet, tree, nodes })
+    }
+
+    /// Refuses a name that is no host.
+    fn host(&self, context: &Context, name: &str) -> Result<(), Failure> {
+        let topology = self.fleet.topology();
+        if topology.hosts().any(|host| host.as_ref() == name) {
+            return Ok(());
+        }
+        let nearest = topology.closest(name).iter().map(ToString::to_string).collect();
+        Err(context.explain(Error::NoSuchHost { name: name.to_owned(), nearest }))
+    }
+
+    fn delivered(&self, context: &Context) -> Result<BTreeMap<String, SecretTree>, Failure> {
+        let delivered = nixmox_cascade::resolve(self.fleet.topology(), &self.nodes)
+            .map_err(|error| context.explain(Error::Cascade(error)))?;
+        Ok(delivered.into_iter().map(|(host, tree)| (host.to_string(), tree)).collect())
+    }
+
+    fn leaves(&self, context: &Context, host: &str, path: &[&str]) -> Result<Vec<Leaf>, Failure> {
+        let explained = nixmox_cascade::explain(self.fleet.topology(), &self.nodes, host, path);
+        Ok(explained.map_err(|error| context.explain(Error::Cascade(error)))?.leaves)
+    }
+}
+
+/// Prints one secret as it is written in the master.
+pub(crate) fn get(context: &Context, path: &str, evaluate: Evaluate) -> Result<Exit, Failure> {
+    let opened = Opened::new(context, evaluate)?;
+    let names = paths::parse(opened.fleet.topology(), path)?;
+    let missing = || context.explain(Error::NoSuchSecret { path: path.to_owned() });
+    let value = opened.tree.at(&names).ok_or_else(missing)?;
+    let text = values::plain(value);
+    if std::io::stdout().is_terminal() {
+        print(|out| writeln!(out, "{}", escape(text.expose())))?;
+    } else {
+        values::write_bytes(text.expose().as_bytes())?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Lists the names of secrets by the node they are written for.
+pub(crate) fn list(
+    context: &Context,
+    node: Option<&str>,
+    evaluate: Evaluate,
+) -> Result<Exit, Failure> {
+    let opened = Opened::new(context, evaluate)?;
+    if let Some(name) = node {
+        paths::parse(opened.fleet.topology(), name)?;
+    }
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, value) in opened.nodes.iter().filter(|(name, _)| node.is_none_or(|n| n == *name)) {
+        let names = found.entry(name).or_default();
+        if let Value::Tree(tree) = value {
+            tree.for_each_leaf(&mut |path, _| names.push(paths::show(path)));
+        }
+    }
+    if context.json {
+        print_json(&json!(found))?;
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(["NODE", "HOSTS", "SECRETS"]);
+    for (name, secrets) in &found {
+        let hosts = opened.fleet.topology().hosts_of(name).len().to_string();
+        table.row([*name, &hosts, &secrets.join(" ")]);
+    }
+    print(|out| table.write(out, None))?;
+    Ok(Exit::Ok)
+}
+
+/// Shows what one host gets, and from where.
+pub(crate) fn show(
+    context: &Context,
+    (host, reveal): (&str, bool),
+    evaluate: Evaluate,
+) -> Result<Exit, Failure> {
+    refuse_to_reveal(reveal)?;
+    let opened = Opened::new(context, evaluate)?;
+    opened.host(context, host)?;
+    let delivered = opened.delivered(context)?;
+    let Some(tree) = delivered.get(host) else {
+        print(|out| writeln!(out, "{host} has no secrets"))?;
+        return Ok(Exit::Ok);
+    };
+    let leaves = opened.leaves(context, host, &[])?;
+    let delivered = leaves.iter().filter(|leaf| leaf.delivery == Delivery::Delivered);
+    if context.json {
+        let rows: serde_json::Map<_, _> = delivered
+            .map(|leaf| (paths::show(&leaf.path), json!({ "from": leaf.from.to_string() })))
+            .collect();
+        print_json(&json!({ "host": host, "secrets": rows }))?;
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(["SECRET", "VALUE", "FROM"]);
+    for leaf in delivered {
+        let shown = tree.at(&leaf.path).filter(|_| reveal).map(values::plain);
+        let shown = shown.as_ref().map_or(MASK, |text| text.expose());
+        table.row([&paths::show(&leaf.path), shown, leaf.from.as_ref()]);
+    }
+    print(|out| table.write(out, width(std::io::stdout())))?;
+    Ok(Exit::Ok)
+}
+
+/// Prints what every host gets, as JSON.
+pub(crate) fn eval(
+    context: &Context,
+    (host, reveal): (Option<&str>, bool),
+    evaluate: Evaluate,
+) -> Result<Exit, Failure> {
+    refuse_to_reveal(reveal)?;
+    let opened = Opened::new(context, evaluate)?;
+    if let Some(host) = host {
+        opened.host(context, host)?;
+    }
+    let delivered = opened.delivered(context)?;
+    let wanted = delivered.into_iter().filter(|(name, _)| host.is_none_or(|host| host == name));
+    let tree: SecretTree = wanted.map(|(name, tree)| (name, Value::Tree(tree))).collect();
+    let shown = if reveal { Value::Tree(tree) } else { values::masked(&Value::Tree(tree)) };
+    let text = values::json(&shown);
+    print(|out| writeln!(out, "{}", escape_lines(text.expose())))?;
+    Ok(Exit::Ok)
+}
+
+/// Says which level supplies each value and what it shadows.
+pub(crate) fn explain(
+    context: &Context,
+    (host, key): (&str, Option<&str>),
+    evaluate: Evaluate,
+) -> Result<Exit, Failure> {
+    let opened = Opened::new(context, evaluate)?;
+    opened.host(context, host)?;
+    let full = key.map(|key| paths::parse(opened.fleet.topology(), &format!("{host}.{key}")));
+    let full = full.transpose()?.unwrap_or_default();
+    let path: Vec<&str> = full.iter().skip(2).map(String::as_str).collect();
+    let leaves = opened.leaves(context, host, &path)?;
+    if context.json {
+        print_json(&json!(leaves.iter().map(leaf_json).collect::<Vec<_>>()))?;
+        return Ok(Exit::Ok);
+    }
+    print(|out| leaves.iter().try_for_each(|leaf| leaf_text(out, leaf)))?;
+    Ok(Exit::Ok)
+}
+
+fn leaf_text(out: &mut dyn std::io::Write, leaf: &Leaf) -> std::io::Result<()> {
+    let fate = match leaf.delivery {
+        Delivery::Delivered => "",
+        Delivery::Hidden => "; not delivered: hidden by a leading underscore",
+        Delivery::Empty => "; not delivered: an empty set",
+    };
+    let path = paths::show(&leaf.path);
+    writeln!(out, "{}  {} from {}{fate}", escape(&path), leaf.type_name, leaf.from)?;
+    for standing in &leaf.shadowed {
+        let at = match standing.path == leaf.path {
+            true => String::new(),
+            false => format!(" at {}", paths::show(&standing.path)),
+        };
+        writeln!(
+            out,
+            "    shadows the {} of {}{}",
+            standing.type_name,
+            standing.node,
+            escape(&at)
+        )?;
+    }
+    Ok(())
+}
+
+fn leaf_json(leaf: &Leaf) -> serde_json::Value {
+    let shadowed: Vec<_> = leaf
+        .shadowed
+        .iter()
+        .map(|s| json!({ "node": s.node.to_string(), "path": s.path, "type": s.type_name }))
+        .collect();
+    json!({
+        "path": leaf.path,
+        "type": leaf.type_name,
+        "from": leaf.from.to_string(),
+        "delivered": leaf.delivery == Delivery::Delivered,
+        "shadowed": shadowed,
+    })
+}
+
+/// Refuses to show values where they would be kept: in a file or a pipe.
+fn refuse_to_reveal(reveal: bool) -> Result<(), Failure> {
+    if !reveal || std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, "--reveal shows values on a terminal only")
+        .hint("`nixmox-secrets get PATH` prints one value anywhere, `decrypt FILE --node HOST` a host's file"))
+}
+
+/// Escapes what a terminal would act on, line by line.
+fn escape_lines(text: &str) -> String {
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,36 @@
+//! The one thing that is asked of git: that flakes see new files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nixmox_secrets::PRIVATE;
+use nixmox_secrets::store::RelPath;
+
+/// Registers new files with `git add --intent-to-add`, in the repository that each belongs to.
+///
+/// Nix flakes see only files that git knows. A fleet that is no git repository, or a missing git, is no error.
+pub(crate) fn intent_to_add(root: &Path, written: &[RelPath]) {
+    let mut by_repository: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let overlay_is_own = root.join(PRIVATE).join(".git").exists();
+    for path in written {
+        let below = path.as_str().strip_prefix(PRIVATE).and_then(|path| path.strip_prefix('/'));
+        match below {
+            Some(path) if overlay_is_own => by_repository.entry(PRIVATE).or_default().push(path),
+            _ => by_repository.entry("").or_default().push(path.as_str()),
+        }
+    }
+    for (repository, paths) in by_repository {
+        let directory = root.join(repository);
+        // A command line has a limited length.
+        for some in paths.chunks(500) {
+            let mut git = nixmox_cli::scrubbed(Command::new("git"));
+            git.arg("-C").arg(&directory);
+            git.args(["add", "--intent-to-add", "--"]).args(some);
+            git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if !git.status().is_ok_and(|status| status.success()) {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! One host's keys, for files beside those that the fleet generates.
+
+use nixmox_sops::{Identities, Recipient};
+use nixmox_topology::NodeName;
+
+use crate::Error;
+use crate::fleet::Fleet;
+use crate::hosts::HostFiles;
+
+/// Returns the recipient that only `host` opens.
+///
+/// # Errors
+///
+/// [`Error::NoSuchHost`], [`Error::NoHostKey`] when the host has no key yet, [`Error::HostKey`] when it is malformed.
+pub fn host_recipient(fleet: &Fleet, host: &str) -> Result<Recipient, Error> {
+    let (host, files) = find(fleet, host)?;
+    Recipient::parse(&files.public_key()?.age_recipient())
+        .map_err(|source| Error::Recipient { host, source })
+}
+
+/// Opens a host's own key with an admin's keys.
+///
+/// # Errors
+///
+/// As [`host_recipient`], and [`Error::Open`] when no identity opens the sealed key.
+pub fn host_identities(
+    fleet: &Fleet,
+    host: &str,
+    identities: &Identities,
+) -> Result<Identities, Error> {
+    let (_, files) = find(fleet, host)?;
+    let key = files.open_key(identities)?;
+    Identities::from_age_secret(&key.age_identity())
+        .map_err(|source| Error::HostIdentity { path: files.key.place().clone(), source })
+}
+
+fn find(fleet: &Fleet, name: &str) -> Result<(NodeName, HostFiles), Error> {
+    let Some(host) = fleet.topology.hosts().find(|host| host.as_ref() == name) else {
+        let nearest = fleet.topology.closest(name).iter().map(ToString::to_string).collect();
+        return Err(Error::NoSuchHost { name: name.to_owned(), nearest });
+    };
+    let files = HostFiles::read(fleet, host)?;
+    if files.key_pair(host)?.is_none() {
+        return Err(Error::NoHostKey { host: host.clone() });
+    }
+    Ok((host.clone(), files))
+}
