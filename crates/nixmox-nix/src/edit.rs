@@ -137,7 +137,7 @@ fn edit(
     }
     let limits = limited(text, limits).map_err(EditError::Text)?;
     let options = parse::Options { depth: limits.depth, syntax: true };
-    on_own_stack(move || {
+    on_own_stack(limits.depth, move || {
         let mut names = Names::default();
         let ast = parse::parse(text, &mut names, options).map_err(EditError::Text)?;
         let document = Document::new(text, &ast, &names);

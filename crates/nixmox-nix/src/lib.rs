@@ -86,8 +86,8 @@ pub struct AttrName {
     pub span: Span,
 }
 
-/// The evaluator's own stack: enough for `MAX_DEPTH` in a debug build.
-const STACK: usize = 256 << 20;
+/// Stack for one level of nesting: several times what the largest frames of a debug build take.
+const STACK_PER_LEVEL: usize = 64 << 10;
 const MAX_DEPTH: usize = 4_096;
 /// Offsets and indices are 32 bits wide.
 const MAX_BYTES: usize = 1 << 30;
@@ -153,7 +153,7 @@ fn run<T: Send>(
     job: impl FnOnce(&mut Machine<'_>) -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
     let limits = limited(text, limits)?;
-    on_own_stack(move || {
+    on_own_stack(limits.depth, move || {
         let mut names = ast::Names::default();
         let options = parse::Options { depth: limits.depth, syntax: false };
         let ast = parse::parse(text, &mut names, options)?;
@@ -173,10 +173,12 @@ fn limited(text: &str, limits: &Limits) -> Result<Limits, Error> {
 
 /// Works on a stack that is large enough for every text within the limits, whatever the caller's is.
 fn on_own_stack<T: Send, E: Send + From<Error>>(
+    depth: usize,
     job: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
     std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().stack_size(STACK);
+        let size = (depth + 16) * STACK_PER_LEVEL;
+        let builder = std::thread::Builder::new().stack_size(size);
         let thread = builder
             .spawn_scoped(scope, job)
             .map_err(|_| Error::new(ErrorKind::NoStack, Span::default()))?;

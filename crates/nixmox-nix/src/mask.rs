@@ -14,53 +14,67 @@ pub fn masked_line(text: &str, line: usize) -> String {
     let Some(at) = line.checked_sub(1) else { return String::new() };
     let Some(shown) = text.split('\n').nth(at) else { return String::new() };
     let start = text.split('\n').take(at).map(|line| line.len() + 1).sum();
-    let kept = kept(text, start, shown).unwrap_or_default();
-    let within = |spans: &[Span], at: usize| spans.iter().any(|span| span.range().contains(&at));
-    let masked = shown.char_indices().map(|(offset, c)| match c {
-        _ if within(&kept.names, start + offset) => c,
-        '\t' => ' ',
+    let kept = kept(text, start, shown);
+    let parsed = kept.is_some();
+    let kept = kept.unwrap_or_default();
+    let masked = shown.char_indices().map(|(offset, c)| match (kept.get(offset).copied(), c) {
+        (Some(Part::Name), _) => c,
         // The quotes of a text are its first and last characters.
-        '"' | '\'' => c,
-        _ if within(&kept.texts, start + offset) => MASK,
-        ' ' | '{' | '}' | '[' | ']' | '(' | ')' | '=' | ';' | ':' | ',' => c,
-        '.' if kept.parsed => c,
-        '\r' => ' ',
+        (_, '"' | '\'') => c,
+        (_, '\t' | '\r') => ' ',
+        (Some(Part::Text), _) => MASK,
+        (_, ' ' | '{' | '}' | '[' | ']' | '(' | ')' | '=' | ';' | ':' | ',') => c,
+        (_, '.') if parsed => c,
         _ => MASK,
     });
     masked.collect()
 }
 
-#[derive(Default)]
-struct Kept {
-    parsed: bool,
-    names: Vec<Span>,
-    texts: Vec<Span>,
+#[derive(Clone, Copy)]
+enum Part {
+    Code,
+    Name,
+    Text,
 }
 
-/// What may be shown of a line; none when the text does not parse.
-fn kept(text: &str, start: usize, line: &str) -> Option<Kept> {
+/// What every byte of a line is; none when the text does not parse.
+fn kept(text: &str, start: usize, line: &str) -> Option<Vec<Part>> {
     let limits = limited(text, &Limits::default()).ok()?;
-    let first_value = start + line.find('=')?;
-    on_own_stack(|| -> Result<Kept, Error> {
+    let first_value = start + line.find('=').unwrap_or(0);
+    let parts = on_own_stack(limits.depth, || -> Result<_, Error> {
         let options = parse::Options { depth: limits.depth, syntax: true };
         let ast = parse::parse(text, &mut Names::default(), options)?;
-        let attrs = ast.syntax.iter().flat_map(|set| &set.bindings);
-        let attrs = attrs.filter(|binding| binding.value.is_some()).flat_map(|b| &b.path);
+        let mut parts = vec![Part::Code; line.len()];
+        let mut mark = |span: Span, part: Part| {
+            let from = span.start().max(start) - start;
+            let to = span.end().min(start + line.len()).saturating_sub(start);
+            parts.iter_mut().take(to).skip(from).for_each(|byte| *byte = part);
+        };
+        // Outer texts first: a line in a text is marked whole, whatever is interpolated.
+        let is_text = |expr: &Expr| matches!(expr, Expr::Str(_) | Expr::Text(_));
+        let mut texts: Vec<Span> =
+            ast.nodes().iter().filter(|node| is_text(&node.expr)).map(|node| node.span).collect();
+        texts.sort_unstable_by_key(|span| span.start());
+        let mut marked = 0;
+        for span in texts.into_iter().filter(|span| span.end() > start) {
+            if span.end() > marked {
+                marked = span.end();
+                mark(span, Part::Text);
+            }
+        }
         let plain = |span: Span| {
             text.as_bytes().get(span.start()).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
         };
-        let names = attrs.filter_map(|attr| {
+        let bindings = ast.syntax.iter().flat_map(|set| &set.bindings);
+        for attr in bindings.filter(|b| b.value.is_some()).flat_map(|b| &b.path) {
             let before = attr.span.start() >= start && attr.span.end() <= first_value;
-            let fixed = matches!(attr.name, AttrName::Static(_));
-            (before && fixed && plain(attr.span)).then_some(attr.span)
-        });
-        let is_text = |expr: &Expr| matches!(expr, Expr::Str(_) | Expr::Text(_));
-        let end = start + line.len();
-        let texts = ast.nodes().iter().filter(|node| is_text(&node.expr)).map(|node| node.span);
-        let texts = texts.filter(|span| span.start() < end && span.end() > start);
-        Ok(Kept { parsed: true, names: names.collect(), texts: texts.collect() })
-    })
-    .ok()
+            if before && matches!(attr.name, AttrName::Static(_)) && plain(attr.span) {
+                mark(attr.span, Part::Name);
+            }
+        }
+        Ok(parts)
+    });
+    parts.ok()
 }
 
 #[cfg(test)]
@@ -81,6 +95,7 @@ mod tests {
         check("{ \"quoted\" = 1; }", 1, "{ \"••••••\" = •; }");
         check("{ a = if hunter2\n then { b = 1; } else 2; }", 1, "{ a = •• •••••••");
         check("{ x = a.hunter2; }", 1, "{ x = •.•••••••; }");
+        check("{ a = \"x ${ { b = 1; } } y\"; }", 1, "{ a = \"•••••••••••••••••••\"; }");
     }
 
     #[test]

@@ -175,10 +175,10 @@ fn run(seeds: std::ops::Range<u64>, wrong: u64) {
 
 #[test]
 fn well_typed_expressions_mean_what_nix_says() {
-    run(0..1800, 0);
+    run(0..2400, 0);
 }
 
 #[test]
 fn expressions_with_mistakes_fail_where_nix_fails() {
-    run(10_000..11_200, 30);
+    run(10_000..11_600, 30);
 }
