@@ -24,6 +24,7 @@ pub(crate) struct Context {
     loaded: OnceCell<Loaded>,
     nix: NixInstantiate,
     ask_nix: Box<AskNix<'static>>,
+    interaction: Interaction,
 }
 
 impl Context {
@@ -45,7 +46,14 @@ impl Context {
     pub(crate) fn at(root: PathBuf, json: bool) -> Self {
         let asked = root.clone();
         let ask_nix = Box::new(move |path: &RelPath| real_nix::members(&asked, path));
-        Self { root, json, loaded: OnceCell::new(), nix: NixInstantiate, ask_nix }
+        Self {
+            root,
+            json,
+            loaded: OnceCell::new(),
+            nix: NixInstantiate,
+            ask_nix,
+            interaction: interaction(),
+        }
     }
 
     /// Returns the user's keys from every place where sops looks.
@@ -66,6 +74,7 @@ impl Context {
             accept: Accept { admins: trust.accept_admins, host_keys: trust.accept_host_keys },
             ask_nix: &self.ask_nix,
             real_nix: evaluate.nix.then_some(real_nix),
+            interaction: Some(&self.interaction),
             fresh: None,
         }
     }

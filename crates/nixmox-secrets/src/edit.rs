@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use nixmox_nix::NixEvaluator;
-use nixmox_sops::Identities;
+use nixmox_sops::{Identities, Interaction};
 use nixmox_tree::SecretString;
 use rand_core::{CryptoRng, RngCore};
 use std::io;
@@ -29,6 +29,8 @@ pub struct Options<'a> {
     pub ask_nix: &'a AskNix<'a>,
     /// A real Nix for the master, instead of the embedded evaluator.
     pub real_nix: Option<&'a RealNix>,
+    /// Talks to a person for recipients that need a plugin; without it, none is started.
+    pub interaction: Option<&'a Interaction>,
     /// The form and text that a fleet without a master starts from; without it that is an error.
     pub fresh: Option<(Form, &'a SecretString)>,
 }
@@ -152,6 +154,7 @@ fn request<'a>(
         identities: options.identities,
         accept: options.accept,
         real_nix: options.real_nix,
+        interaction: options.interaction,
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use nixmox_hostkey::{HostKey, HostPublicKey};
 use nixmox_sops::{
-    DecryptedFile, Documents, EncryptedFile, Format, Identities, Keep, Recipient, SealOptions,
-    is_sops, seal,
+    DecryptedFile, Documents, EncryptedFile, Format, Identities, Interaction, Keep, Recipient,
+    SealOptions, is_sops, seal,
 };
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretBytes, SecretTree};
@@ -24,6 +24,7 @@ use crate::store::{Mode, RelPath};
 /// What the plan of any host needs to know of the fleet.
 pub(crate) struct HostContext<'a> {
     pub(crate) identities: &'a Identities,
+    pub(crate) interaction: Option<&'a Interaction>,
     /// The key of the recorded digests.
     pub(crate) old_key: Option<&'a DigestKey>,
     /// The key of the digests to record.
@@ -211,7 +212,8 @@ fn seal_key(
 ) -> Result<Vec<u8>, Error> {
     let text = key.to_openssh(&key_comment(wanted.host));
     let documents = Documents::binary(SecretBytes::from(&text));
-    let options = SealOptions::new(context.key_to.iter().cloned());
+    let mut options = SealOptions::new(context.key_to.iter().cloned());
+    options.interaction = context.interaction.cloned();
     seal(&documents, (Format::Binary, &options), Keep::Nothing, rng, context.now)
         .map_err(|source| Error::Seal { path: wanted.files.key.path.clone(), source })
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use nixmox_sops::{CreationRules, DataKey, Format, Identities, Keep, Recipient, SealOptions, seal};
+use nixmox_sops::{
+    CreationRules, DataKey, Format, Identities, Interaction, Keep, Recipient, SealOptions, seal,
+};
 use nixmox_topology::{Area, NodeName};
 use nixmox_tree::{SecretString, SecretTree};
 use rand_chacha::ChaCha20Rng;
@@ -45,6 +47,8 @@ pub struct Request<'a> {
     pub accept: Accept,
     /// A real Nix to evaluate the text with, instead of the embedded evaluator.
     pub real_nix: Option<&'a RealNix>,
+    /// Talks to a person for recipients that need a plugin; without it, none is started.
+    pub interaction: Option<&'a Interaction>,
 }
 
 /// Every change that brings a fleet to what its master says.
@@ -310,6 +314,7 @@ impl<'a> Base<'a> {
         };
         let documents = master::documents(master.form, text)?;
         let mut options = SealOptions::new(self.master_to.iter().cloned());
+        options.interaction = self.request.interaction.cloned();
         options.strict = master.form == Form::Yaml;
         let bytes = seal(&documents, (master.form.format(), &options), keep, rng, now)
             .map_err(|source| Error::Seal { path: self.master_path.clone(), source })?;
@@ -338,6 +343,7 @@ impl<'a> Base<'a> {
             .map(|(host, files, rng)| {
                 let context = HostContext {
                     identities: self.request.identities,
+                    interaction: self.request.interaction,
                     old_key: self.known.as_ref().map(|(key, _)| key),
                     new_key,
                     known: self.known_host(host),

@@ -82,9 +82,11 @@ fn once(
         };
         written.map_err(|failure| failed = Some(failure)).ok()
     });
-    match failed {
-        Some(failure) => Err(failure),
-        None => result,
+    match (failed, result?) {
+        (Some(failure), _) => Err(failure),
+        // A script that sets what is set already has got what it wants.
+        (None, Exit::Unchanged) => Ok(Exit::Ok),
+        (None, exit) => Ok(exit),
     }
 }
 
@@ -127,6 +129,7 @@ fn preview(
         identities: options.identities,
         accept: options.accept,
         real_nix: options.real_nix,
+        interaction: options.interaction,
     };
     let plan =
         Plan::new(request, &mut OsRng, Timestamp::now()).map_err(|error| context.explain(error))?;
