@@ -5,6 +5,7 @@
 //! | keep memory out of core files, debuggers and swap | [`harden`] |
 //! | let a person edit a secret text | [`editor`] (over [`plaintext`], the private directory) |
 //! | ask for a value or a yes, read a piped value | [`prompt`] |
+//! | write an identity to a new file | [`write_private`] |
 //! | start any other program | [`scrubbed`] |
 //! | print what came from a repository | [`terminal::escape`], [`terminal::Table`] |
 //! | show that long work goes on | [`Progress`] |
@@ -42,4 +43,5 @@ pub use env::scrubbed;
 pub use exit::Exit;
 pub use failure::{Failure, Snippet};
 pub use harden::{Hardening, harden};
+pub use plaintext::write_private;
 pub use progress::Progress;

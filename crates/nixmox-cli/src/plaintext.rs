@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -185,6 +186,19 @@ impl Workspace {
     }
 }
 
+/// Writes a new file that only its owner can read, and waits until it is on the disk.
+///
+/// This is for identities, which are meant to stay; a text to edit belongs into a [`Workspace`].
+///
+/// # Errors
+///
+/// Those of the system; [`io::ErrorKind::AlreadyExists`] when there is anything of that name, a link included.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 fn check_name(name: &str) -> Result<(), PlaintextError> {
     let plain = Path::new(name).file_name().is_some_and(|file| file == name)
         && name != directory::SCRATCH
@@ -310,6 +324,21 @@ mod tests {
         let file = fs::File::options().write(true).open(workspace.path()).unwrap();
         file.set_len(LIMIT + 1).unwrap();
         assert!(matches!(workspace.read(), Err(PlaintextError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn identities_are_written_once_and_for_their_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.txt");
+        write_private(&path, b"key").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&path).unwrap(), b"key");
+        let dangling = directory.path().join("link");
+        symlink(directory.path().join("elsewhere"), &dangling).unwrap();
+        for taken in [path, dangling] {
+            let error = write_private(&taken, b"other").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        }
     }
 
     #[test]
