@@ -5,6 +5,8 @@
 #![expect(clippy::indexing_slicing, reason = "what is not where it should be fails the test")]
 
 mod fleet;
+mod found;
 mod laws;
 mod named;
 mod random;
+mod size;
