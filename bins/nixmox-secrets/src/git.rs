@@ -11,7 +11,11 @@ use nixmox_secrets::store::RelPath;
 ///
 /// Nix flakes see only files that git knows. A fleet that is no git repository, or a missing git, is no error.
 pub(crate) fn intent_to_add(root: &Path, written: &[RelPath]) {
-    let mut by_repository: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    if written.is_empty() {
+        return;
+    }
+    // The store writes this one itself: it keeps its lock and unfinished commits out of git.
+    let mut by_repository = BTreeMap::from([("", vec![".nixmox/.gitignore"])]);
     let overlay_is_own = root.join(PRIVATE).join(".git").exists();
     for path in written {
         let below = path.as_str().strip_prefix(PRIVATE).and_then(|path| path.strip_prefix('/'));
