@@ -1,2 +1,48 @@
-//! Builds, tests and measures this workspace.
-fn main() {}
+//! Builds, tests and measures this workspace: `cargo xtask test`, `ci`, `fuzz`, `bench`.
+
+mod bench;
+mod cargo;
+mod check;
+mod fuzz;
+mod tools;
+
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+
+use cargo::Failed;
+
+const USAGE: &str = "\
+usage: cargo xtask test             install what the tests need, then run all of them
+       cargo xtask ci               form, lints and documentation first, then the tests
+       cargo xtask fuzz [SECONDS]   run every fuzz target (600 seconds each) and keep its corpus
+       cargo xtask bench            measure, and renew the table in docs/performance.md
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test"] => check::test(),
+        ["ci"] => check::ci(),
+        ["fuzz"] => fuzz::run(600),
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(seconds),
+            Err(_) => Err(Failed::new(USAGE)),
+        },
+        ["bench"] => bench::run(),
+        _ => Err(Failed::new(USAGE)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            say(&format!("xtask: {failed}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is being done.
+fn say(what: &str) {
+    // There is nobody left to tell when standard error is gone.
+    let _ = writeln!(stderr(), "{what}");
+}
