@@ -108,7 +108,9 @@ impl<'p, 't> Composer<'p, 't> {
         let Some((line, end)) = self.last.map(|last| (last.end_line, last.end)) else {
             return Vec::new();
         };
-        self.comments(usize::MAX, |m| m.line == line && !m.own_line && m.start >= end)
+        // Inside brackets, what stands behind the closing one is not the last element's.
+        let limit = self.peek().map_or(usize::MAX, |next| next.start);
+        self.comments(limit, |m| m.line == line && !m.own_line && m.start >= end)
     }
 
     /// Takes the comments at the end of a block: those at least as far right as the block.

@@ -2,7 +2,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use crate::error::{PlainError, PlainErrorKind};
+use crate::error::{MAX_DEPTH, PlainError, PlainErrorKind};
 
 /// One event with the place in the text where it starts and ends.
 pub(super) struct Piece<'t> {
@@ -34,7 +34,7 @@ pub(super) fn lex(text: &str, limit: usize) -> Result<(Vec<Piece<'_>>, Vec<Mark<
     let mut pieces = Vec::new();
     let mut marks = Vec::new();
     let mut place = Place::default();
-    let mut done = 0;
+    let (mut done, mut depth) = (0, 0_usize);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let kind = PlainErrorKind::Yaml;
@@ -42,6 +42,15 @@ pub(super) fn lex(text: &str, limit: usize) -> Result<(Vec<Piece<'_>>, Vec<Mark<
         })?;
         if pieces.len() >= limit {
             return Err(PlainError::at(span.start.line(), PlainErrorKind::TooManyNodes));
+        }
+        // Checked here already: the parser's own time grows with the square of the depth.
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(PlainError::at(span.start.line(), PlainErrorKind::TooDeep));
         }
         let start = place.byte_of(text, span.start.index());
         let end = end_of(text, &event, start, || place.clone().byte_of(text, span.end.index()));
@@ -169,7 +178,6 @@ fn scan_gap<'t>(text: &'t str, from: usize, to: usize, marks: &mut Vec<Mark<'t>>
         blank = next.is_whitespace();
         at += width;
     }
-    // A dash right before an item has the item's start as its end, so the rest of the text tells.
 }
 
 fn number_lines(text: &str, marks: &mut [Mark<'_>]) {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::resolve::{Plain, plain};
+use super::style::{Style, is_break, is_printable, style_of};
 use crate::node::{Comment, Entry, Item, Node};
 use crate::number::yaml_float;
 
@@ -32,15 +32,6 @@ pub(crate) fn write(docs: &[Vec<Entry>], indent: usize) -> Zeroizing<Vec<u8>> {
 struct Writer {
     out: Zeroizing<String>,
     best: usize,
-}
-
-/// How a string is written.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Style {
-    Plain,
-    Single,
-    Double,
-    Literal,
 }
 
 impl Writer {
@@ -324,171 +315,5 @@ fn leading(node: &Node) -> Box<dyn Iterator<Item = &Comment> + '_> {
             Item::Node(_) => None,
         })),
         _ => Box::new(std::iter::empty()),
-    }
-}
-
-/// Chooses the style that go-yaml's encoder and emitter choose together.
-fn style_of(text: &str) -> Style {
-    if is_sealed_word(text) {
-        return Style::Plain;
-    }
-    let seen = Seen::of(text);
-    if text.contains('\n') {
-        let block = !seen.trailing_space && !seen.space_break && !seen.special;
-        return if block { Style::Literal } else { Style::Double };
-    }
-    if !matches!(plain(text), Plain::Str) || is_old(text) {
-        return Style::Double;
-    }
-    let single = !seen.break_space && !seen.space_break && !seen.tab && !seen.special;
-    let bare = single && !seen.edge_space && !seen.breaks && !seen.indicators;
-    match (bare, single) {
-        (true, _) => Style::Plain,
-        (false, true) => Style::Single,
-        (false, false) => Style::Double,
-    }
-}
-
-/// Tells a sealed value, which is by far the most common string, without the full analysis.
-fn is_sealed_word(text: &str) -> bool {
-    text.starts_with("ENC[")
-        && text.bytes().all(|b| {
-            b.is_ascii_alphanumeric()
-                || matches!(b, b'+' | b'/' | b'=' | b',' | b':' | b'[' | b']' | b'_')
-        })
-        && !text.ends_with(':')
-}
-
-/// What stands in a string, as libyaml's `analyze_scalar` sees it.
-#[derive(Default)]
-struct Seen {
-    indicators: bool,
-    special: bool,
-    tab: bool,
-    breaks: bool,
-    edge_space: bool,
-    trailing_space: bool,
-    break_space: bool,
-    space_break: bool,
-}
-
-impl Seen {
-    fn of(text: &str) -> Self {
-        let mut seen = Self {
-            indicators: text.starts_with("---") || text.starts_with("..."),
-            ..Self::default()
-        };
-        let (mut before, mut chars) = (None, text.chars().peekable());
-        while let Some(c) = chars.next() {
-            let followed = chars.peek().is_none_or(|next| is_blank(*next));
-            let preceded = before.is_none_or(is_blank);
-            seen.indicators |= match c {
-                ':' => followed,
-                '#' => preceded,
-                '?' | '-' => before.is_none() && followed,
-                ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%'
-                | '@' | '`' => before.is_none(),
-                _ => false,
-            };
-            seen.tab |= c == '\t';
-            seen.special |= c != '\t' && !is_printable(c);
-            let edge = before.is_none() || chars.peek().is_none();
-            if c == ' ' {
-                seen.edge_space |= edge;
-                seen.trailing_space |= chars.peek().is_none();
-                seen.break_space |= before.is_some_and(is_break);
-            } else if is_break(c) {
-                seen.breaks = true;
-                seen.edge_space |= edge;
-                seen.space_break |= before == Some(' ');
-            }
-            before = Some(c);
-        }
-        seen
-    }
-}
-
-fn is_break(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t') || is_break(c)
-}
-
-fn is_printable(c: char) -> bool {
-    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
-        && c != '\u{feff}'
-}
-
-/// Tells what only YAML 1.1 takes for a truth value or a number to the base of sixty.
-fn is_old(text: &str) -> bool {
-    const WORDS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
-    let cased = |word: &str| {
-        text == word || text == word.to_ascii_uppercase() || {
-            let mut chars = word.chars();
-            let first = chars.next().map(|c| c.to_ascii_uppercase());
-            first.into_iter().chain(chars).eq(text.chars())
-        }
-    };
-    text.len() <= 3 && WORDS.into_iter().any(cased) || is_base60(text)
-}
-
-/// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`
-fn is_base60(text: &str) -> bool {
-    let size = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let mut parts = size.split(':');
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-    let first = parts.next().unwrap_or_default();
-    if !first.starts_with(|c: char| c.is_ascii_digit()) || !digits(first) {
-        return false;
-    }
-    let sixty = |part: &str| match part.as_bytes() {
-        [b] => b.is_ascii_digit(),
-        [b'0'..=b'5', b] => b.is_ascii_digit(),
-        _ => false,
-    };
-    let Some((last, middle)) =
-        parts.collect::<Vec<_>>().split_last().map(|(l, m)| (*l, m.to_vec()))
-    else {
-        return false;
-    };
-    let (whole, fraction) = last.split_once('.').unwrap_or((last, ""));
-    middle.into_iter().all(sixty) && sixty(whole) && digits(fraction)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, style: Style) {
-        assert_eq!(style_of(text), style, "{text:?}");
-    }
-
-    #[test]
-    fn strings_are_quoted_as_go_yaml_does() {
-        check("hello", Style::Plain);
-        check("", Style::Double);
-        check(" ", Style::Single);
-        check("x: y", Style::Single);
-        check("x #y", Style::Single);
-        check("it's", Style::Plain);
-        check("'it", Style::Single);
-        check("yes", Style::Double);
-        check("Off", Style::Double);
-        check("oFF", Style::Plain);
-        check("1:30", Style::Double);
-        check("1:60:1", Style::Plain);
-        check("2024-01-02", Style::Double);
-        check("<<", Style::Double);
-        check("a\tb", Style::Double);
-        check("a\nb", Style::Literal);
-        check("a \nb", Style::Double);
-        check("a\r\nb", Style::Double);
-        check("---x", Style::Single);
-        check("😀", Style::Double);
-        check("é", Style::Plain);
-        check("ENC[AES256_GCM,data:a+/=,iv:b=,tag:c=,type:str]", Style::Plain);
     }
 }

@@ -204,3 +204,16 @@ fn each_recipient_opens_and_no_stranger_does() {
     }
     assert!(matches!(file.open(&age_identity(6)), Err(DecryptError::NoUsableKey { .. })));
 }
+
+#[test]
+fn debug_shows_no_plaintext() {
+    let plain = "hunter2: hunter2\nn: 4711\n# hunter2\n";
+    let docs = Documents::parse(plain.as_bytes(), Format::Yaml).expect("YAML");
+    let bytes = sealed(&docs, Format::Yaml, Keep::Nothing, 1);
+    let file = opened(&bytes, Format::Yaml);
+    let key = age_identity(1);
+    let shown =
+        format!("{docs:?} {file:?} {:?} {:?} {key:?}", file.data_key(), Keep::Values(&file));
+    assert!(!shown.contains("hunter2") && !shown.contains("4711"), "{shown}");
+    assert!(!shown.contains("SECRET"), "{shown}");
+}
