@@ -149,6 +149,26 @@ impl Node {
         })
     }
 
+    /// Goes through the comments of a container that holds nothing else: they stand before it instead.
+    pub(crate) fn strays(&self) -> impl Iterator<Item = &Comment> {
+        let (entries, items): (&[Entry], &[Item]) = match self {
+            Self::Map(entries) => (entries, &[]),
+            Self::List(items) => (&[], items),
+            _ => (&[], &[]),
+        };
+        let full = entries.iter().any(|entry| matches!(entry, Entry::Pair(..)))
+            || items.iter().any(|item| matches!(item, Item::Node(_)));
+        let of_map = entries.iter().filter_map(|entry| match entry {
+            Entry::Comment(comment) => Some(comment),
+            Entry::Pair(..) => None,
+        });
+        let of_list = items.iter().filter_map(|item| match item {
+            Item::Comment(comment) => Some(comment),
+            Item::Node(_) => None,
+        });
+        of_map.chain(of_list).take(if full { 0 } else { usize::MAX })
+    }
+
     /// Counts this node and everything below it.
     pub(crate) fn count(&self) -> usize {
         match self {

@@ -75,6 +75,14 @@ impl<'a, V: Visit> Walker<'_, 'a, V> {
         // Whether a comment right before the next item matches.
         let mut pending = false;
         for entry in entries {
+            if let Entry::Pair(_, node) = entry {
+                for stray in node.strays() {
+                    match self.comment(stray, hit, &mut pending, false)? {
+                        Item::Comment(comment) => out.push(Entry::Comment(comment)),
+                        Item::Node(_) => {}
+                    }
+                }
+            }
             out.push(match entry {
                 Entry::Comment(comment) => {
                     match self.comment(comment, hit, &mut pending, false)? {
@@ -105,15 +113,19 @@ impl<'a, V: Visit> Walker<'_, 'a, V> {
         let mut out = Vec::with_capacity(items.len());
         let mut pending = false;
         for (index, item) in items.iter().enumerate() {
-            out.push(match item {
+            let made = match item {
                 Item::Comment(comment) => self.comment(comment, hit, &mut pending, true)?,
                 Item::Node(node) => {
+                    for stray in node.strays() {
+                        out.push(self.comment(stray, hit, &mut pending, true)?);
+                    }
                     self.steps.push(Step::Index(index));
                     let made = self.value(node, hit || std::mem::take(&mut pending), true)?;
                     self.steps.pop();
                     made
                 }
-            });
+            };
+            out.push(made);
         }
         Ok(out)
     }
@@ -123,6 +135,10 @@ impl<'a, V: Visit> Walker<'_, 'a, V> {
             return Err(self.visit.too_deep(path(&self.steps)));
         }
         Ok(match node {
+            Node::Map(_) | Node::List(_) if node.strays().next().is_some() => match node {
+                Node::Map(_) => Item::Node(Node::Map(Vec::new())),
+                _ => Item::Node(Node::List(Vec::new())),
+            },
             Node::Map(entries) => Item::Node(Node::Map(self.map(entries, hit)?)),
             Node::List(items) => Item::Node(Node::List(self.list(items, hit)?)),
             leaf => {

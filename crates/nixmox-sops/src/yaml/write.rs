@@ -91,6 +91,10 @@ impl Writer {
                             fresh_line = true;
                         }
                     }
+                    for comment in node.strays() {
+                        self.comment_line(comment, indent);
+                        fresh_line = true;
+                    }
                     if fresh_line {
                         self.pad(indent);
                     }

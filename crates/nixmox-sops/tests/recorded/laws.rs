@@ -217,3 +217,14 @@ fn debug_shows_no_plaintext() {
     assert!(!shown.contains("hunter2") && !shown.contains("4711"), "{shown}");
     assert!(!shown.contains("SECRET"), "{shown}");
 }
+
+#[test]
+fn comments_outlive_what_they_stood_beside() {
+    let plain = "m:\n    # about k\n    k: v\nl:\n    # about x\n    - x\n";
+    let mut docs = Documents::parse(plain.as_bytes(), Format::Yaml).expect("YAML");
+    assert!(docs.unset(&["m", "k"]) && docs.unset(&["l", "0"]));
+    let file = opened(&sealed(&docs, Format::Yaml, Keep::Nothing, 1), Format::Yaml);
+    let text = file.documents().to_bytes(Format::Yaml, Indent::default()).expect("prints");
+    assert_eq!(text.as_str(), Some("# about k\nm: {}\n# about x\nl: []\n"));
+    assert_eq!(docs.to_bytes(Format::Yaml, Indent::default()), Ok(text));
+}
