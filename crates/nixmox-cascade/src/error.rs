@@ -49,6 +49,9 @@ pub enum CascadeError {
     /// The hosts together have too many values.
     #[error("the secrets of all hosts together are more than {MAX_VALUES} values")]
     TooLarge,
+    /// The groups are so entangled that it takes too long to find out what decides between them.
+    #[error("the groups of this fleet are too entangled to find out what decides between them")]
+    TooEntangled,
     /// The name that was asked about is a group.
     #[error("`{name}` is a group; only hosts have resolved secrets")]
     NotAHost {

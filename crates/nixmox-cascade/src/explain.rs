@@ -1,13 +1,12 @@
 //! Where a host's values come from.
 
-use std::collections::BTreeSet;
-
 use nixmox_topology::{NodeName, Topology};
 use nixmox_tree::{SecretTree, Value};
 
 use crate::error::CascadeError;
 use crate::merge::{Entries, Merger, Piece};
 use crate::resolve::{check, host, is_hidden};
+use crate::strength::{Levels, Strengths};
 
 /// Where a host's value, or every value of a set, comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +72,7 @@ pub fn explain(
     check(topology, nodes)?;
     let host = self::host(topology, host)?;
     let entries = Merger::new(topology, nodes).host(host)?;
-    let levels = levels(topology, nodes, host);
+    let levels = Strengths::new(topology, nodes).of_host(host);
     let mut leaves = Vec::new();
     match path.split_last() {
         None => below(&entries, &mut Vec::new(), &levels, &mut leaves),
@@ -89,22 +88,6 @@ pub fn explain(
     Ok(Explanation { host: host.clone(), path, leaves, cut })
 }
 
-/// Lists the host and the groups above it that have secrets, the strongest first.
-pub(crate) fn levels<'a>(
-    topology: &'a Topology,
-    nodes: &'a SecretTree,
-    host: &'a NodeName,
-) -> Vec<(&'a NodeName, &'a SecretTree)> {
-    let up = std::iter::once(host).chain(topology.ancestors(host));
-    let parents = up.flat_map(|node| topology.parents(node).iter().rev());
-    let mut seen = BTreeSet::new();
-    std::iter::once(host)
-        .chain(parents)
-        .filter(|node| seen.insert(*node))
-        .filter_map(|node| Some((node, nodes.get(node)?.as_tree()?)))
-        .collect()
-}
-
 /// Returns what is merged at a path that is not empty.
 fn at<'p, 'a>(entries: &'p Entries<'a>, path: &[&str]) -> Option<&'p Piece<'a>> {
     let (first, below) = path.split_first()?;
@@ -115,8 +98,6 @@ fn at<'p, 'a>(entries: &'p Entries<'a>, path: &[&str]) -> Option<&'p Piece<'a>> 
         (_, Piece::Leaf { .. }) => None,
     }
 }
-
-type Levels<'a> = [(&'a NodeName, &'a SecretTree)];
 
 fn below<'a>(
     entries: &Entries<'a>,

@@ -58,6 +58,7 @@ mod explain;
 mod lint;
 mod merge;
 mod resolve;
+mod strength;
 
 pub use error::{CascadeError, MAX_DEPTH, MAX_VALUES};
 pub use explain::{Delivery, Explanation, Leaf, Standing, explain};

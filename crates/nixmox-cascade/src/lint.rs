@@ -6,9 +6,9 @@ use nixmox_topology::{NodeName, Topology};
 use nixmox_tree::{SecretTree, Value};
 
 use crate::error::CascadeError;
-use crate::explain::levels;
 use crate::merge::{Entries, Merger, Piece};
 use crate::resolve::{check, is_hidden};
+use crate::strength::{Levels, Strengths};
 
 /// A key whose result is sound but may surprise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +41,12 @@ pub enum LintKind {
 ///
 /// # Errors
 ///
-/// As [`crate::resolve`].
+/// As [`crate::resolve`], and [`CascadeError::TooEntangled`].
 pub fn lint(topology: &Topology, nodes: &SecretTree) -> Result<Vec<Lint>, CascadeError> {
     check(topology, nodes)?;
     let mut merger = Merger::new(topology, nodes);
+    let mut strengths = Strengths::new(topology, nodes);
+    let mut steps = 0;
     let mut hosts: BTreeMap<Found, Vec<NodeName>> = BTreeMap::new();
     // Hosts without secrets of their own that are in the same groups have the same findings.
     let mut alike: BTreeMap<&[NodeName], Vec<Found>> = BTreeMap::new();
@@ -54,7 +56,13 @@ pub fn lint(topology: &Topology, nodes: &SecretTree) -> Result<Vec<Lint>, Cascad
         let found = match alike.get(parents) {
             Some(found) if !own => found.clone(),
             _ => {
-                let found = Walk::new(topology, host).over(nodes, &merger.host(host)?);
+                let mut walk = Walk { topology, host, path: Vec::new(), found: Vec::new(), steps };
+                walk.sets(&strengths.of_host(host), &merger.host(host)?);
+                if walk.steps > MAX_STEPS {
+                    return Err(CascadeError::TooEntangled);
+                }
+                let found = walk.found;
+                steps = walk.steps;
                 if !own {
                     alike.insert(parents, found.clone());
                 }
@@ -69,6 +77,9 @@ pub fn lint(topology: &Topology, nodes: &SecretTree) -> Result<Vec<Lint>, Cascad
     Ok(hosts.into_iter().map(lint).collect())
 }
 
+/// How many memberships are looked at to find out what decides.
+const MAX_STEPS: usize = 20_000_000;
+
 type Found = (Vec<String>, LintKind, Vec<NodeName>);
 
 /// What a node has at one path.
@@ -79,20 +90,13 @@ struct Walk<'a> {
     host: &'a NodeName,
     path: Vec<&'a str>,
     found: Vec<Found>,
+    /// Memberships looked at so far, for all hosts.
+    steps: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn new(topology: &'a Topology, host: &'a NodeName) -> Self {
-        Self { topology, host, path: Vec::new(), found: Vec::new() }
-    }
-
-    fn over(mut self, nodes: &'a SecretTree, merged: &Entries<'a>) -> Vec<Found> {
-        self.sets(&levels(self.topology, nodes, self.host), merged);
-        self.found
-    }
-
     /// Goes through the keys of sets that all contribute to one.
-    fn sets(&mut self, sets: &[(&'a NodeName, &'a SecretTree)], merged: &Entries<'a>) {
+    fn sets(&mut self, sets: &Levels<'a>, merged: &Entries<'a>) {
         let mut keys: BTreeMap<&str, Vec<Candidate<'a>>> = BTreeMap::new();
         for (node, set) in sets {
             for (name, value) in set.iter().filter(|(name, _)| !is_hidden(name)) {
@@ -136,7 +140,11 @@ impl<'a> Walk<'a> {
     /// Finds values that are not sets, and with them the sets that may lie beyond them and still matter.
     ///
     /// They matter when they have a key that no set has which is always on this side of the value.
-    fn not_cut(&self, sets: &[Candidate<'a>], values: &[Candidate<'a>]) -> BTreeSet<&'a NodeName> {
+    fn not_cut(
+        &mut self,
+        sets: &[Candidate<'a>],
+        values: &[Candidate<'a>],
+    ) -> BTreeSet<&'a NodeName> {
         let mut around = BTreeSet::new();
         if values.is_empty() {
             return around;
@@ -164,14 +172,15 @@ impl<'a> Walk<'a> {
     ///
     /// The merge comes to a node's parents when it comes to the node, and it can be led up any way first. So `weak`
     /// can come first when there is a way up to one of its members that meets no member of a strong one before.
-    fn may_precede(&self, weak: &NodeName, strong: &BTreeSet<&NodeName>) -> bool {
+    fn may_precede(&mut self, weak: &NodeName, strong: &BTreeSet<&NodeName>) -> bool {
         if weak == self.host || strong.contains(self.host) {
             return weak == self.host;
         }
         let mut seen = BTreeSet::new();
         let mut open = vec![self.host];
-        while let Some(at) = open.pop() {
+        while let Some(at) = open.pop().filter(|_| self.steps <= MAX_STEPS) {
             let parents = self.topology.parents(at);
+            self.steps += 1 + parents.len();
             if parents.contains(weak) {
                 return true;
             }

@@ -78,18 +78,40 @@ fn lay_under<'a>(there: &mut Entries<'a>, under: &Entries<'a>) {
     }
 }
 
+/// What sibling groups have together.
+struct Level<'a> {
+    entries: Entries<'a>,
+    size: usize,
+}
+
+impl<'a> Level<'a> {
+    /// Merges siblings from the first name to the last, each over those before.
+    fn of(nodes: &'a SecretTree, siblings: &'a [NodeName]) -> Self {
+        let mut entries = Entries::new();
+        for sibling in siblings {
+            if let Some(Value::Tree(tree)) = nodes.get(sibling) {
+                put_over(&mut entries, tree, sibling);
+            }
+        }
+        let size = size(&entries);
+        Self { entries, size }
+    }
+}
+
 /// Merges host after host, sharing what they have in common.
 pub(crate) struct Merger<'a> {
     topology: &'a Topology,
     nodes: &'a SecretTree,
-    /// The merged values of groups that together name a node, by their names, with their size.
-    levels: BTreeMap<&'a [NodeName], (Entries<'a>, usize)>,
+    /// The levels directly above hosts, by the groups that they are of.
+    direct: BTreeMap<&'a [NodeName], Level<'a>>,
+    /// The levels directly above groups, by the group.
+    above: BTreeMap<&'a NodeName, Level<'a>>,
     laid: usize,
 }
 
 impl<'a> Merger<'a> {
     pub(crate) fn new(topology: &'a Topology, nodes: &'a SecretTree) -> Self {
-        Self { topology, nodes, levels: BTreeMap::new(), laid: 0 }
+        Self { topology, nodes, direct: BTreeMap::new(), above: BTreeMap::new(), laid: 0 }
     }
 
     /// Merges everything that one host has.
@@ -99,30 +121,31 @@ impl<'a> Merger<'a> {
     /// changes nothing when it is laid under it again: all its keys are taken. So each group counts where it comes
     /// first, which is the order of [`Topology::ancestors`].
     pub(crate) fn host(&mut self, host: &'a NodeName) -> Result<Entries<'a>, CascadeError> {
-        let own = self.nodes.get(host).and_then(Value::as_tree);
+        let (topology, nodes) = (self.topology, self.nodes);
+        let own = nodes.get(host).and_then(Value::as_tree);
         let mut merged = own.map(|tree| written(tree, host)).unwrap_or_default();
         self.laid += size(&merged);
-        for node in std::iter::once(host).chain(self.topology.ancestors(host)) {
-            let (nodes, parents) = (self.nodes, self.topology.parents(node));
-            let (level, size) = self.levels.entry(parents).or_insert_with(|| level(nodes, parents));
-            self.laid += *size;
-            if self.laid > MAX_VALUES {
-                return Err(CascadeError::TooLarge);
-            }
-            lay_under(&mut merged, level);
+        let parents = topology.parents(host);
+        let direct = self.direct.entry(parents).or_insert_with(|| Level::of(nodes, parents));
+        lay(&mut merged, direct, &mut self.laid)?;
+        for group in topology.ancestors(host) {
+            let level = self.above.entry(group);
+            let level = level.or_insert_with(|| Level::of(nodes, topology.parents(group)));
+            lay(&mut merged, level, &mut self.laid)?;
         }
         Ok(merged)
     }
 }
 
-/// Merges what sibling groups wrote: from the first name to the last, each over those before.
-fn level<'a>(nodes: &'a SecretTree, parents: &'a [NodeName]) -> (Entries<'a>, usize) {
-    let mut level = Entries::new();
-    for parent in parents {
-        if let Some(Value::Tree(tree)) = nodes.get(parent) {
-            put_over(&mut level, tree, parent);
-        }
+fn lay<'a>(
+    merged: &mut Entries<'a>,
+    level: &Level<'a>,
+    laid: &mut usize,
+) -> Result<(), CascadeError> {
+    *laid += level.size;
+    if *laid > MAX_VALUES {
+        return Err(CascadeError::TooLarge);
     }
-    let size = size(&level);
-    (level, size)
+    lay_under(merged, &level.entries);
+    Ok(())
 }
