@@ -127,17 +127,9 @@ impl EncryptedFile {
             add(again, FindingKind::DuplicateRecipient, &path);
             let recipient = Recipient::parse(&wrapped.recipient);
             add(recipient.is_err(), FindingKind::RecipientLabel, &path);
-            match (envelope::stanzas(&wrapped.enc), recipient) {
-                (None, _) => add(true, FindingKind::Envelope, &path),
-                (Some(stanzas), recipient) => {
-                    let wanted = recipient.ok().and_then(|recipient| recipient.stanza());
-                    let fits = match (stanzas.as_slice(), wanted) {
-                        ([one], Some(wanted)) => one == wanted,
-                        ([one], None) => one != "scrypt",
-                        _ => false,
-                    };
-                    add(!fits, FindingKind::Stanzas, &path);
-                }
+            match envelope::is_for(&wrapped.enc, recipient.ok().as_ref()) {
+                None => add(true, FindingKind::Envelope, &path),
+                Some(fits) => add(!fits, FindingKind::Stanzas, &path),
             }
         }
         found

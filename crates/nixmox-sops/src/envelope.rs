@@ -63,7 +63,7 @@ fn decryptor(enc: &str) -> Result<age::Decryptor<impl BufRead>, age::DecryptErro
 }
 
 /// Lists the types of the stanzas in an age file, without grease; `None` when it is not an age file.
-pub(crate) fn stanzas(enc: &str) -> Option<Vec<String>> {
+fn stanzas(enc: &str) -> Option<Vec<String>> {
     struct Recorder(RefCell<Vec<String>>);
 
     impl age::Identity for Recorder {
@@ -85,6 +85,16 @@ pub(crate) fn stanzas(enc: &str) -> Option<Vec<String>> {
         Err(age::DecryptError::NoMatchingKeys) => Some(recorder.0.into_inner()),
         _ => None,
     }
+}
+
+/// Tells whether an age file has exactly one stanza, of the recipient's kind; `None` when it is not an age file.
+pub(crate) fn is_for(enc: &str, recipient: Option<&Recipient>) -> Option<bool> {
+    let stanzas = stanzas(enc)?;
+    Some(match (stanzas.as_slice(), recipient.and_then(Recipient::stanza)) {
+        ([one], Some(wanted)) => one == wanted,
+        ([one], None) => one != "scrypt",
+        _ => false,
+    })
 }
 
 /// Turns the bytes of a data key into one.

@@ -100,18 +100,27 @@ impl EncryptedFile {
     ///
     /// [`DecryptError::NoIdentity`], [`DecryptError::NoUsableKey`], or what is wrong with the shares.
     pub fn open_data_key(&self, identities: &Identities) -> Result<DataKey, DecryptError> {
+        self.unlock(identities, &mut Vec::new())
+    }
+
+    /// Opens the data key, and names the labels of our own whose wrapped key did not open.
+    fn unlock(
+        &self,
+        identities: &Identities,
+        broken: &mut Vec<String>,
+    ) -> Result<DataKey, DecryptError> {
         if identities.is_empty() {
             return Err(DecryptError::NoIdentity);
         }
         let groups = &self.metadata.groups;
         let key = match groups.as_slice() {
-            [] => self.open_group(&self.metadata.age, identities)?,
-            [one] => self.open_group(one, identities)?,
+            [] => self.open_group(&self.metadata.age, identities, broken)?,
+            [one] => self.open_group(one, identities, broken)?,
             several => {
                 let mut last = None;
                 let mut shares = Vec::new();
                 for group in several {
-                    match self.open_group(group, identities) {
+                    match self.open_group(group, identities, broken) {
                         Ok(share) => shares.push(share),
                         Err(e) => last = Some(e),
                     }
@@ -131,6 +140,7 @@ impl EncryptedFile {
         &self,
         group: &[Wrapped],
         identities: &Identities,
+        broken: &mut Vec<String>,
     ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
         let ours = |w: &&Wrapped| identities.recipients().iter().any(|r| r.as_str() == w.recipient);
         // The label decides the order alone: what it says is not authenticated.
@@ -142,6 +152,7 @@ impl EncryptedFile {
                 Err(age::DecryptError::NoMatchingKeys) => {}
                 Err(e) => said = Some(e),
             }
+            broken.extend(Some(wrapped).filter(ours).map(|wrapped| wrapped.recipient.clone()));
         }
         let recipients = self.recipients().into_iter().map(str::to_owned).collect();
         Err(DecryptError::NoUsableKey { identities: identities.len(), recipients, source: said })
@@ -153,8 +164,9 @@ impl EncryptedFile {
     ///
     /// [`DecryptError`] tells a wrong key from a changed file.
     pub fn open(&self, identities: &Identities) -> Result<DecryptedFile, DecryptError> {
-        let key = self.open_data_key(identities)?;
-        self.open_with(&key)
+        let mut broken = Vec::new();
+        let key = self.unlock(identities, &mut broken)?;
+        Ok(DecryptedFile { broken, ..self.open_with(&key)? })
     }
 
     /// Opens the file with a data key that is known already; the MAC is checked.
@@ -185,8 +197,10 @@ impl EncryptedFile {
         &self,
         identities: &Identities,
     ) -> Result<DecryptedFile, DecryptError> {
-        let key = self.open_data_key(identities)?;
-        self.decrypt(&key).map(|(file, _)| file)
+        let mut broken = Vec::new();
+        let key = self.unlock(identities, &mut broken)?;
+        let (file, _) = self.decrypt(&key)?;
+        Ok(DecryptedFile { broken, ..file })
     }
 
     fn decrypt(&self, key: &DataKey) -> Result<(DecryptedFile, Zeroizing<String>), DecryptError> {
@@ -205,6 +219,7 @@ impl EncryptedFile {
             key: key.clone(),
             metadata: self.metadata.clone(),
             ivs: opener.ivs,
+            broken: Vec::new(),
         };
         Ok((file, opener.mac.finish()))
     }
@@ -230,6 +245,8 @@ pub struct DecryptedFile {
     pub(crate) key: DataKey,
     pub(crate) metadata: Metadata,
     pub(crate) ivs: Ivs,
+    /// Labels of our own whose wrapped key did not open; they are wrapped anew.
+    pub(crate) broken: Vec<String>,
 }
 
 impl std::fmt::Debug for DecryptedFile {

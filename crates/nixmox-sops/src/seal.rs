@@ -54,7 +54,8 @@ pub enum Keep<'a> {
     Key(&'a DataKey),
     /// The same data key, so that unchanged values keep their ciphertext; the key is wrapped anew for everyone.
     Values(&'a DecryptedFile),
-    /// Also keeps the wrapped key of each recipient that stays: what `sops edit` does.
+    /// Also keeps the wrapped key of each recipient that stays, as `sops edit` does; one that stands twice, is
+    /// malformed or has more than its one stanza is wrapped anew.
     Everything(&'a DecryptedFile),
 }
 
@@ -163,19 +164,25 @@ fn wrap_all(
     options: &SealOptions,
     keep: Keep<'_>,
 ) -> Result<Vec<Wrapped>, SealError> {
-    let old = match keep {
-        Keep::Everything(file) if file.metadata.groups.is_empty() => file.metadata.age.as_slice(),
-        _ => &[],
-    };
     let wrap = |recipient: &Recipient| {
-        let kept = old.iter().find(|wrapped| wrapped.recipient == recipient.as_str());
-        if let Some(kept) = kept {
+        if let Some(kept) = kept(recipient, keep) {
             return Ok(kept.clone());
         }
         let enc = envelope::wrap(key.expose(), recipient, options.interaction.as_ref())?;
         Ok(Wrapped { recipient: recipient.to_string(), enc })
     };
     options.recipients.iter().map(wrap).collect()
+}
+
+/// Finds the wrapped key of a recipient that stays, unless something about it looks wrong.
+fn kept<'a>(recipient: &Recipient, keep: Keep<'a>) -> Option<&'a Wrapped> {
+    let Keep::Everything(file) = keep else { return None };
+    if !file.metadata.groups.is_empty() || file.broken.iter().any(|b| b == recipient.as_str()) {
+        return None;
+    }
+    let mut same = file.metadata.age.iter().filter(|w| w.recipient == recipient.as_str());
+    let kept = same.next().filter(|_| same.next().is_none())?;
+    envelope::is_for(&kept.enc, Some(recipient)).filter(|fits| *fits).map(|_| kept)
 }
 
 /// Keeps the version of a file that a newer sops wrote.

@@ -228,3 +228,35 @@ fn comments_outlive_what_they_stood_beside() {
     assert_eq!(text.as_str(), Some("# about k\nm: {}\n# about x\nl: []\n"));
     assert_eq!(docs.to_bytes(Format::Yaml, Indent::default()), Ok(text));
 }
+
+/// Adds a second stanza, as somebody who leaves might for himself, or exchanges the wrapped key for another's.
+#[test]
+fn a_wrapped_key_that_looks_wrong_is_found_and_wrapped_anew() {
+    let docs = Documents::parse(b"a: b\n", Format::Yaml).expect("YAML");
+    let options = SealOptions::new([age_recipient(1), age_recipient(2)]);
+    let seal =
+        |keep| seal(&docs, (Format::Json, &options), keep, &mut rng(1), now()).expect("seals");
+    let text = String::from_utf8(seal(Keep::Nothing)).expect("text");
+    let mut tree: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let key = opened(text.as_bytes(), Format::Json).data_key().clone();
+    let native = |n| age_recipient(n).as_str().parse::<age::x25519::Recipient>().expect("native");
+    let (second, leaver) = (native(2), native(3));
+    let both: [&dyn age::Recipient; 2] = [&second, &leaver];
+    let mut enc = Vec::new();
+    let armor = age::armor::ArmoredWriter::wrap_output(&mut enc, age::armor::Format::AsciiArmor);
+    let file = age::Encryptor::with_recipients(both.into_iter()).expect("recipients");
+    let mut file = file.wrap_output(armor.expect("armor")).expect("header");
+    std::io::Write::write_all(&mut file, key.expose()).expect("writes");
+    file.finish().and_then(|armor| armor.finish()).expect("ends");
+    tree["sops"]["age"][1]["enc"] = String::from_utf8(enc).expect("text").into();
+
+    let file = EncryptedFile::parse(tree.to_string().as_bytes(), Format::Json).expect("parses");
+    let kinds: Vec<_> = file.audit().iter().map(|f| f.kind.name()).collect();
+    assert_eq!(kinds, ["stanzas"]);
+    let third = file.open(&age_identity(3)).expect("the hidden stanza opens");
+    let again = EncryptedFile::parse(&seal(Keep::Everything(&third)), Format::Json);
+    let again = again.expect("parses");
+    assert!(again.audit().is_empty());
+    assert!(again.open(&age_identity(3)).is_err());
+    assert!(again.open(&age_identity(1)).is_ok() && again.open(&age_identity(2)).is_ok());
+}
