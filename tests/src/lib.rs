@@ -1,1 +1,33 @@
-//! Interop with real tools, architecture and end-to-end tests.
+//! The harness of end-to-end tests: the real program in an environment where nothing else is.
+//!
+//! | to | use |
+//! |---|---|
+//! | run `nixmox-secrets` with no variable, home or terminal of the person who runs the tests | [`TestEnv`] |
+//! | have a fleet with four hosts and secrets to run it on | [`TestEnv::fleet`], [`Shape`] |
+//! | see or disturb its system calls | [`TestEnv::traced`], [`Traced`] |
+//! | sit at its terminal | [`Pty`] |
+//! | find what it left of a secret anywhere | [`TestEnv::holders`] |
+//!
+//! Needs Linux with a tmpfs on `/dev/shm`, and strace, git, `setsid` and `script` (Debian: strace, git, util-linux,
+//! bsdutils). What is missing fails the test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod env;
+mod fleet;
+mod program;
+mod pty;
+mod search;
+mod trace;
+
+pub use env::{Ran, TestEnv};
+pub use fleet::{HOSTS, Shape};
+pub use program::program;
+pub use pty::Pty;
+pub use search::{copy_tree, files};
+pub use trace::{Call, Traced, calls};

@@ -1,0 +1,58 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// Returns the path of `nixmox-secrets`, built from the sources as they are now.
+///
+/// A test of another package does not make cargo build the program, and one of an earlier build must not be judged.
+/// So it is built here, unless every file that it was made from is older than it.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // target/debug/deps/TEST
+        let test = std::env::current_exe().unwrap();
+        let directory = test.ancestors().nth(2).unwrap();
+        let program = directory.join("nixmox-secrets");
+        if !is_current(&program) {
+            build(directory);
+        }
+        program
+    })
+}
+
+/// Tells whether the program is younger than everything that cargo noted as its source.
+fn is_current(program: &Path) -> bool {
+    let Ok(noted) = fs::read_to_string(program.with_extension("d")) else { return false };
+    let Some((_, sources)) = noted.trim().split_once(": ") else { return false };
+    let Some(built) = modified(program) else { return false };
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut sources: Vec<PathBuf> = sources.split(' ').map(PathBuf::from).collect();
+    let manifests = sources.iter().filter_map(|source| source.to_str()?.split_once("/src/"));
+    let manifests: Vec<PathBuf> =
+        manifests.map(|(package, _)| Path::new(package).join("Cargo.toml")).collect();
+    sources.extend(manifests);
+    sources.extend([root.join("Cargo.toml"), root.join("Cargo.lock")]);
+    sources.iter().all(|source| modified(source).is_some_and(|changed| changed < built))
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
+fn build(directory: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "--package=nixmox-secrets-cli", "--target-dir"]);
+    cargo.arg(directory.parent().unwrap());
+    if directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().expect("cargo cannot be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
