@@ -19,10 +19,19 @@ use crate::args::{Args, Evaluate, Init, MasterFormat, Trust};
 use crate::context::{Context, config_dir};
 use crate::git;
 
-/// What a new YAML master starts with.
+/// What a new YAML master starts with: something to seal, because sops leaves empty sets in the clear.
 const YAML_EXAMPLE: &str = "\
-# The secrets of this fleet. What a group has, every host below it gets; a host's own values win.
-nodes: {}
+# The secrets of this fleet. What a group has, every host below it gets; a host's own values win:
+#
+# nodes:
+#     routers:
+#         pppoePassword: …    every host of the group `routers`
+#     router1:
+#         wifi:
+#             psk: …          one host
+#     servers:
+#         _salt: …            a leading underscore: for reference, never delivered
+about: Values beside `nodes` go to no host.
 ";
 
 /// A group file that shows the shape of one.
