@@ -1,0 +1,222 @@
+//! The floors: what a job cannot do without, done bare.
+//!
+//! Counted are the operations on the curve, AES-GCM over every value with its 32-byte nonce, the hashes of the MACs,
+//! and the files. Not counted is everything that a better program might do without: parsing, base64, YAML, HKDF and
+//! ChaCha20-Poly1305 inside age, allocation, the digests of what is written, the journal's hashes.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aes_gcm::aead::consts::U32;
+use aes_gcm::aes::Aes256;
+use aes_gcm::{AeadInPlace, AesGcm, KeyInit};
+use curve25519_dalek::MontgomeryPoint;
+use ed25519_dalek::SigningKey;
+use hmac::{Hmac, Mac};
+use rustix::fs::syncfs;
+use sha2::{Digest, Sha256, Sha512};
+
+use crate::Failure;
+use crate::fleet::{self, SECRET, Shape};
+use crate::job::Job;
+
+/// Operations that are spread over the cores, for each of some hosts.
+struct Work {
+    hosts: usize,
+    /// ed25519 keys derived from their seed, each with its form on the other curve.
+    keys: usize,
+    /// Multiplications of the base point: an ephemeral key, or the public half of an identity.
+    bases: usize,
+    /// Multiplications of another point: one to wrap a data key, one to unwrap it.
+    agreements: usize,
+    /// Values sealed or opened.
+    values: usize,
+    /// MACs over all of them, sealed or opened as one more value.
+    macs: usize,
+}
+
+/// Does the floor of `job` for the fleet at `root`, which is read and left alone; files are written beside it.
+pub(crate) fn run(job: Job, root: &Path, shape: Shape) -> Result<Duration, Failure> {
+    let each = shape.each();
+    let work = match job {
+        // A key; its seal to the admin; its host's file. Two ephemeral keys, two agreements.
+        Job::FromNothing => Work {
+            hosts: shape.all_hosts(),
+            keys: 1,
+            bases: 2,
+            agreements: 2,
+            values: each + 1,
+            macs: 2,
+        },
+        // The key is opened, and with it the file; one value of it is sealed, and the data key wrapped anew.
+        Job::OneGroup => {
+            Work { hosts: shape.hosts, keys: 1, bases: 1, agreements: 3, values: each + 2, macs: 3 }
+        }
+        Job::NoChange | Job::Get => {
+            Work { hosts: 0, keys: 0, bases: 0, agreements: 0, values: 0, macs: 0 }
+        }
+    };
+    let (written, read) = (written(job, root, shape)?, read(job, root, shape));
+    let master = fs::metadata(root.join("secrets.yaml"))?.len();
+    let mut master = vec![0; usize::try_from(master)? / 4 * 3];
+    let target = Target::new(root, &written)?;
+    let start = Instant::now();
+    // Who opens a key derives his public half, who seals makes an ephemeral one: both cost the same.
+    let passes = if job == Job::OneGroup { 2 } else { 1 };
+    (0..passes).for_each(|_| open_or_seal(&mut master));
+    spread(work.hosts, |_| work.host());
+    spread(read.len(), |at| read.get(at).map(|path| digest(path)).unwrap_or_default());
+    target.write(&written)?;
+    let took = start.elapsed();
+    target.remove()?;
+    Ok(took)
+}
+
+/// Lists the generated files of a group's hosts, the sealed one of each first.
+fn generated(group: usize, shape: Shape) -> impl Iterator<Item = [PathBuf; 3]> {
+    let dir = move |at| Path::new("nodes").join(fleet::group(group)).join(fleet::host(group, at));
+    let names = ["secrets.yaml", "ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"];
+    (0..shape.hosts).map(move |at| names.map(|name| dir(at).join(name)))
+}
+
+fn all_generated(shape: Shape) -> impl Iterator<Item = PathBuf> {
+    (0..shape.groups).flat_map(move |group| generated(group, shape)).flatten()
+}
+
+/// A file to write, and how large.
+type ToWrite = (PathBuf, usize);
+
+/// Lists the files that a job writes.
+fn written(job: Job, root: &Path, shape: Shape) -> Result<Vec<ToWrite>, Failure> {
+    let own = ["secrets.yaml", ".nixmox/digests.json"].map(PathBuf::from);
+    let paths: Vec<PathBuf> = match job {
+        Job::FromNothing => all_generated(shape).chain(own).collect(),
+        Job::OneGroup => generated(1, shape).map(|[sealed, ..]| sealed).chain(own).collect(),
+        Job::NoChange | Job::Get => Vec::new(),
+    };
+    let size = |path: PathBuf| {
+        let size = usize::try_from(fs::metadata(root.join(&path))?.len())?;
+        Ok((path, size))
+    };
+    paths.into_iter().map(size).collect()
+}
+
+/// Lists the files that a job reads to see whether they have changed.
+fn read(job: Job, root: &Path, shape: Shape) -> Vec<PathBuf> {
+    match job {
+        Job::OneGroup | Job::NoChange => all_generated(shape).map(|p| root.join(p)).collect(),
+        Job::FromNothing | Job::Get => Vec::new(),
+    }
+}
+
+/// Does something for each of some numbers, on all cores.
+fn spread(count: usize, each: impl Fn(usize) + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if count == 0 {
+        return;
+    }
+    std::thread::scope(|scope| {
+        for core in 0..cores {
+            let each = &each;
+            scope.spawn(move || (core..count).step_by(cores).for_each(each));
+        }
+    });
+}
+
+impl Work {
+    fn host(&self) {
+        let mut sum = [3; 32];
+        for _ in 0..self.keys {
+            sum = SigningKey::from_bytes(&sum).verifying_key().to_montgomery().to_bytes();
+        }
+        for _ in 0..self.bases {
+            sum = MontgomeryPoint::mul_base_clamped(sum).to_bytes();
+        }
+        for _ in 0..self.agreements {
+            sum = MontgomeryPoint(sum).mul_clamped([9; 32]).to_bytes();
+        }
+        std::hint::black_box(sum);
+        let aes = AesGcm::<Aes256, U32>::new(&sum.into());
+        let mut value = [5; SECRET];
+        let per_mac = self.values / self.macs.max(1);
+        for _ in 0..self.macs {
+            let mut mac = Sha512::new();
+            for _ in 0..per_mac {
+                std::hint::black_box(aes.encrypt_in_place_detached(&sum.into(), b"k:", &mut value))
+                    .ok();
+                mac.update(value);
+            }
+            let mut hex = [mac.finalize(); 2];
+            hex.iter_mut().for_each(|half| {
+                std::hint::black_box(aes.encrypt_in_place_detached(&sum.into(), b"t", half)).ok();
+            });
+        }
+    }
+}
+
+/// Opens or seals a master: one multiplication of the base point, one agreement, then all of the text.
+fn open_or_seal(text: &mut [u8]) {
+    let point = MontgomeryPoint::mul_base_clamped([9; 32]);
+    let aes = AesGcm::<Aes256, U32>::new(&point.mul_clamped([3; 32]).to_bytes().into());
+    std::hint::black_box(aes.encrypt_in_place_detached(&[2; 32].into(), b"data:", text)).ok();
+    std::hint::black_box(Sha512::digest(&*text));
+}
+
+/// Reads a file and digests it under a key.
+fn digest(path: &Path) {
+    let bytes = fs::read(path).unwrap_or_default();
+    let mac = <Hmac<Sha256> as KeyInit>::new(&[1; 64].into());
+    std::hint::black_box(mac.chain_update(bytes).finalize());
+}
+
+/// A place to write files to.
+struct Target {
+    root: PathBuf,
+    stage: PathBuf,
+}
+
+impl Target {
+    /// Makes the directories that a fleet has before the job.
+    fn new(root: &Path, written: &[ToWrite]) -> Result<Self, Failure> {
+        let root = root.with_extension("floor");
+        let stage = root.join("stage");
+        fs::create_dir_all(&stage)?;
+        for (path, _) in written {
+            if let Some(group) = path.parent().and_then(Path::parent) {
+                fs::create_dir_all(root.join(group))?;
+            }
+        }
+        Ok(Self { root, stage })
+    }
+
+    /// Writes all files or none: staged, synced, decided by one rename, renamed into place, synced.
+    fn write(&self, files: &[ToWrite]) -> Result<(), Failure> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let top = File::open(&self.root)?;
+        for (index, (_, size)) in files.iter().enumerate() {
+            fs::write(self.stage.join(index.to_string()), vec![b'x'; *size])?;
+        }
+        syncfs(&top)?;
+        let draft = self.stage.join("draft");
+        fs::write(&draft, vec![b'x'; files.len() * 200])?;
+        File::open(&draft)?.sync_all()?;
+        fs::rename(&draft, self.stage.join("journal"))?;
+        File::open(&self.stage)?.sync_all()?;
+        for (index, (path, _)) in files.iter().enumerate() {
+            let path = self.root.join(path);
+            if let Some(dir) = path.parent().filter(|dir| !dir.is_dir()) {
+                fs::create_dir(dir)?;
+            }
+            fs::rename(self.stage.join(index.to_string()), path)?;
+        }
+        syncfs(&top)?;
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<(), Failure> {
+        Ok(fs::remove_dir_all(&self.root)?)
+    }
+}

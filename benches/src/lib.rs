@@ -1,1 +1,0 @@
-//! Benchmarks, each beside its floor.
