@@ -1,5 +1,7 @@
 //! `.sops.yaml`: who gets which file.
 
+use std::sync::OnceLock;
+
 use regex::bytes::Regex;
 
 use crate::documents::Indent;
@@ -12,8 +14,16 @@ use crate::yaml;
 /// The creation rules of a repository; like sops, it checks a rule only when it is chosen.
 #[derive(Clone)]
 pub struct CreationRules {
-    rules: Option<Vec<Node>>,
+    rules: Option<Vec<Written>>,
     indent: Result<Indent, ConfigError>,
+}
+
+/// A rule as it is written, and what reading it gave: a fleet asks for thousands of files.
+#[derive(Clone)]
+struct Written {
+    node: Node,
+    pattern: OnceLock<Result<Option<Regex>, ConfigError>>,
+    read: OnceLock<Result<CreationRule, ConfigError>>,
 }
 
 impl std::fmt::Debug for CreationRules {
@@ -117,6 +127,7 @@ impl CreationRules {
         for rule in rules.iter().flatten() {
             check_types(rule)?;
         }
+        let rules = rules.map(|rules| rules.into_iter().map(Written::new).collect());
         Ok(Self { rules, indent: indent(&top) })
     }
 
@@ -130,13 +141,8 @@ impl CreationRules {
     pub fn rule_for(&self, path: &str) -> Result<CreationRule, ConfigError> {
         let rules = self.rules.as_ref().ok_or(ConfigError::NoRules)?;
         for rule in rules {
-            let pattern = text(rule, "path_regex")?.filter(|pattern| !pattern.is_empty());
-            let hit = match pattern {
-                None => true,
-                Some(pattern) => compile(&pattern)?.is_match(path.as_bytes()),
-            };
-            if hit {
-                return self.read_rule(rule);
+            if rule.matches(path)? {
+                return rule.read.get_or_init(|| self.read_rule(&rule.node)).clone();
             }
         }
         Err(ConfigError::NoMatch)
@@ -178,6 +184,21 @@ impl CreationRules {
             matches!(rule.get("mac_only_encrypted"), Some(Node::Bool(b)) if **b);
         let indent = self.indent.clone()?;
         Ok(CreationRule { recipients, rule: selection, mac_only_encrypted, indent })
+    }
+}
+
+impl Written {
+    fn new(node: Node) -> Self {
+        Self { node, pattern: OnceLock::new(), read: OnceLock::new() }
+    }
+
+    fn matches(&self, path: &str) -> Result<bool, ConfigError> {
+        let compiled = || match text(&self.node, "path_regex")? {
+            Some(pattern) if !pattern.is_empty() => compile(&pattern).map(Some),
+            _ => Ok(None),
+        };
+        let pattern = self.pattern.get_or_init(compiled).as_ref().map_err(Clone::clone)?;
+        Ok(pattern.as_ref().is_none_or(|pattern| pattern.is_match(path.as_bytes())))
     }
 }
 
