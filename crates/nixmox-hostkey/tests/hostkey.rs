@@ -1,5 +1,6 @@
 //! Host keys as their users see them, against what OpenSSH and ssh-to-age made.
 
+#![expect(clippy::disallowed_methods, reason = "the recorded keys are files")]
 #![expect(clippy::expect_used, reason = "a fixture that does not parse fails the test")]
 #![expect(clippy::panic, reason = "a fixture that cannot be read fails the test")]
 #![expect(clippy::indexing_slicing, reason = "what is not where it should be fails the test")]

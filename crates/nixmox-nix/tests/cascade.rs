@@ -1,5 +1,6 @@
 //! The recorded cascade cases: what Nix made of a master before the cascade is what the evaluator makes of it.
 
+#![expect(clippy::disallowed_methods, reason = "the recorded cases are files")]
 #![expect(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 use nixmox_nix::{Argument, Construct, ErrorKind, Limits, eval_master};

@@ -1,5 +1,7 @@
 //! The named cases: trees on disk, read through the embedded evaluator, resolved as Nixverse resolved them.
 
+#![expect(clippy::disallowed_methods, reason = "the recorded cases are files")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What the tests share: the recorded files and the throw-away keys.
 
+#![expect(clippy::disallowed_methods, reason = "the recorded documents are files")]
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;
