@@ -23,18 +23,6 @@ fn documents() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// Builds the programs and returns the directory that they are in.
-fn programs() -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "-p", "nixmox-secrets-cli"])
-        .current_dir(root())
-        .status()
-        .expect("cargo");
-    assert!(built.success());
-    let test = std::env::current_exe().expect("this test");
-    test.parent().and_then(Path::parent).expect("a target directory").to_owned()
-}
-
 /// One command of a transcript and what it printed.
 struct Step {
     command: String,
@@ -72,7 +60,8 @@ fn play(steps: &[Step]) -> Vec<Vec<String>> {
     let mark = "<<end of step>>";
     let script: String =
         steps.iter().map(|step| format!("{}\necho; echo '{mark}'\n", step.command)).collect();
-    let path = format!("{}:{}", programs().display(), std::env::var("PATH").expect("a PATH"));
+    let programs = nixmox_tests::program().parent().expect("a directory").display();
+    let path = format!("{programs}:{}", std::env::var("PATH").expect("a PATH"));
     let output = Command::new("bash")
         .args(["-c", &format!("exec 2>&1\n{script}")])
         .env_clear()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nixmox_cli::{Exit, Failure, Snippet};
-use nixmox_nix::{Span, line_col, masked_line};
+use nixmox_nix::{ErrorKind, Span, line_col, masked_line};
 use nixmox_secrets::identities::{Loaded, Source};
 use nixmox_secrets::store::StoreError;
 use nixmox_secrets::{Error, SourceProblem, TextProblem};
@@ -171,7 +171,12 @@ fn text(problem: TextProblem) -> Failure {
     match problem {
         TextProblem::Nix { text, source } => {
             let snippet = nix_snippet(&text, source.span());
-            failure("the secrets do not evaluate").because(source).snippet(snippet)
+            let beyond = matches!(source.kind(), ErrorKind::Unsupported(_));
+            let failure = failure("the secrets do not evaluate").because(source).snippet(snippet);
+            if !beyond {
+                return failure;
+            }
+            failure.hint("with --nix an installed Nix evaluates them, over standard input")
         }
         TextProblem::Yaml { text, source } => {
             let snippet = yaml_snippet(&text, &source);
