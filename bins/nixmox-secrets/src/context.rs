@@ -132,15 +132,15 @@ impl age::Callbacks for Terminal {
     }
 
     fn confirm(&self, message: &str, yes: &str, _no: Option<&str>) -> Option<bool> {
-        prompt::confirm(&format!("{} ({}) [y/N] ", escape(message), escape(yes))).ok()
+        prompt::confirm(&format!("{message} ({yes})")).ok()
     }
 
     fn request_public_string(&self, description: &str) -> Option<String> {
-        prompt::secret(&format!("{}: ", escape(description))).ok().map(|s| s.expose().to_owned())
+        prompt::secret(description).ok().map(|s| s.expose().to_owned())
     }
 
     fn request_passphrase(&self, description: &str) -> Option<age::secrecy::SecretString> {
-        let typed = prompt::secret(&format!("Passphrase of {}: ", escape(description))).ok()?;
+        let typed = prompt::secret(&format!("Passphrase of {description}")).ok()?;
         Some(typed.expose().to_owned().into())
     }
 }

@@ -59,7 +59,7 @@ fn goes_on(failure: &Failure) -> Result<bool, Failure> {
     let mut err = anstream::stderr();
     let unshown = |e| Failure::new(Exit::Failure, "cannot write to standard error").because(e);
     failure.write(&mut err).map_err(unshown)?;
-    let discard = prompt::confirm("Throw this text away? Anything but y opens it again. [y/N] ");
+    let discard = prompt::confirm("Throw this text away? Anything but y opens it again.");
     Ok(discard.is_ok_and(|discard| !discard))
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn value(args: &Set) -> Result<SecretString, Failure> {
             Ok(SecretString::new(kept))
         }
         None if std::io::stdin().is_terminal() => {
-            prompt::secret(&format!("Value of {}: ", args.path)).map_err(no_value)
+            prompt::secret(&format!("Value of {}", args.path)).map_err(no_value)
         }
         None => prompt::read_secret_stdin(INPUT_LIMIT, newline).map_err(no_value),
     }
