@@ -11,8 +11,10 @@ mod pages;
 mod read;
 mod values;
 
+use std::borrow::Cow;
 use std::io::Write;
 
+use nixmox_cli::terminal::escape;
 use nixmox_cli::{Exit, Failure};
 
 use crate::args::{Args, Command};
@@ -63,5 +65,22 @@ fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()
 
 /// Prints JSON on standard output.
 fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    print(|out| writeln!(out, "{value:#}"))
+    print(|out| write_json(out, &format!("{value:#}")))
+}
+
+/// Writes JSON and a newline; what a terminal would obey or hide is written in JSON's own way of escaping.
+fn write_json(out: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    let is_hidden =
+        |c: char| c != '\n' && matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Owned(_));
+    let mut rest = text;
+    while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| is_hidden(*c)) {
+        let (before, after) = rest.split_at(at);
+        out.write_all(before.as_bytes())?;
+        hidden
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .try_for_each(|unit| write!(out, "\\u{unit:04x}"))?;
+        rest = after.get(hidden.len_utf8()..).unwrap_or_default();
+    }
+    writeln!(out, "{rest}")
 }

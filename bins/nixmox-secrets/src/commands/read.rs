@@ -10,7 +10,7 @@ use nixmox_secrets::{Error, Fleet, master, open};
 use nixmox_tree::{SecretTree, Value};
 use serde_json::json;
 
-use super::{print, print_json, values};
+use super::{print, print_json, values, write_json};
 use crate::args::{Evaluate, Trust};
 use crate::context::Context;
 use crate::paths;
@@ -151,7 +151,7 @@ pub(crate) fn eval(
     let tree: SecretTree = wanted.map(|(name, tree)| (name, Value::Tree(tree))).collect();
     let shown = if reveal { Value::Tree(tree) } else { values::masked(&Value::Tree(tree)) };
     let text = values::json(&shown);
-    print(|out| writeln!(out, "{}", escape_lines(text.expose())))?;
+    print(|out| write_json(out, text.expose()))?;
     Ok(Exit::Ok)
 }
 
@@ -221,9 +221,4 @@ fn refuse_to_reveal(reveal: bool) -> Result<(), Failure> {
     }
     Err(Failure::new(Exit::Usage, "--reveal shows values on a terminal only")
         .hint("`nixmox-secrets get PATH` prints one value anywhere, `decrypt FILE --node HOST` a host's file"))
-}
-
-/// Escapes what a terminal would act on, line by line.
-fn escape_lines(text: &str) -> String {
-    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
 }
