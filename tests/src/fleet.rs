@@ -41,12 +41,22 @@ impl TestEnv {
         if shape.private {
             fs::create_dir(self.path("fleet/private")).unwrap();
         }
+        self.fleet_in_place(shape.yaml)
+    }
+
+    /// The same in a directory that is prepared already.
+    ///
+    /// # Panics
+    ///
+    /// When `init` fails.
+    #[track_caller]
+    pub fn fleet_in_place(&mut self, yaml: bool) -> &mut Self {
         for (group, text) in GROUPS {
             let directory = self.path("fleet/nodes").join(group);
             fs::create_dir_all(&directory).unwrap();
             fs::write(directory.join("group.nix"), text).unwrap();
         }
-        let format = if shape.yaml { "yaml" } else { "nix" };
+        let format = if yaml { "yaml" } else { "nix" };
         self.run(&["init", "--repo", ".", "--format", format]).ends(0);
         self
     }
