@@ -7,7 +7,9 @@ use crate::Error;
 use crate::fleet::Fleet;
 use crate::hosts::HostFiles;
 
-/// Returns the recipient that only `host` opens.
+/// Returns the recipient that only `host` opens, by its public key as it lies in the repository.
+///
+/// Nothing vouches for that key here: who can commit may have put his own there, as [`check`](crate::check) would tell.
 ///
 /// # Errors
 ///

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use nixmox_sops::{EncryptedFile, Finding, Format, Identities, Recipient, is_sops};
+use nixmox_sops::{EncryptedFile, Finding, Format, Identities, Recipient, detect, is_sops};
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::base::Base;
 use crate::edit::{Options, open};
 use crate::fleet::Fleet;
-use crate::hosts::{Generated, HostFiles};
-use crate::master::{self, Master};
-use crate::plan::{orphans, recipients, unvouched_keys, wanted};
+use crate::hosts::{Generated, HostFiles, orphans};
+use crate::master;
+use crate::plan::wanted;
 use crate::store::RelPath;
 
 /// Names of plaintext files that people and other tools leave behind at the top of a fleet.
@@ -45,7 +46,7 @@ pub enum ProblemKind {
     Plaintext,
     /// It is not there, though its host has secrets.
     Missing,
-    /// It cannot be read as a sops file, a key, or `.sops.yaml`; with the cause.
+    /// It cannot be read as a sops file or a key; with the cause.
     Malformed(String),
     /// It is not sealed as strictly as a fleet's files are; with the rule and the place.
     Unsound(String),
@@ -62,8 +63,14 @@ pub enum ProblemKind {
     Outdated(Vec<String>),
     /// It belongs to no host of the fleet, or to one without secrets.
     Orphan,
+    /// It lies elsewhere than it belongs; the next change moves it there.
+    Misplaced(RelPath),
     /// No digest of this tool vouches for this host key.
     UnvouchedKey,
+    /// No digest of this tool vouches for this sealed file: somebody else may know its data key.
+    UnvouchedFile,
+    /// No digest of this tool vouches for these recipients in `.sops.yaml`, or for those that were taken out.
+    UnvouchedAdmins(Vec<String>),
 }
 
 impl ProblemKind {
@@ -79,7 +86,10 @@ impl ProblemKind {
             Self::Unopened(_) => "does-not-open",
             Self::Outdated(_) => "outdated",
             Self::Orphan => "orphan",
+            Self::Misplaced(_) => "misplaced",
             Self::UnvouchedKey => "unvouched-key",
+            Self::UnvouchedFile => "unvouched-file",
+            Self::UnvouchedAdmins(_) => "unvouched-admins",
         }
     }
 }
@@ -102,7 +112,13 @@ impl fmt::Display for ProblemKind {
                 write!(f, "does not hold what the master gives its host: {}", names.join(", "))
             }
             Self::Orphan => f.write_str("belongs to no host that has secrets"),
+            Self::Misplaced(path) => write!(f, "belongs at {path}"),
             Self::UnvouchedKey => f.write_str("was neither made nor accepted by this tool"),
+            Self::UnvouchedFile => f.write_str("was not sealed by this tool"),
+            Self::UnvouchedAdmins(names) => {
+                f.write_str("has recipients that nobody has vouched for:")?;
+                names.iter().try_for_each(|name| write!(f, " {name}"))
+            }
         }
     }
 }
@@ -130,26 +146,26 @@ pub struct Checked {
 pub fn check(root: &std::path::Path, options: &Options<'_>) -> Result<Checked, Error> {
     if options.identities.is_empty() {
         let fleet = Fleet::open(root, options.ask_nix)?;
-        return Check::new(&fleet)?.outside();
+        return Check::new(&fleet, &HostFiles::read_all(&fleet)?).outside();
     }
     let (fleet, master) = open(root, options)?;
     let tree = master::evaluate(master.form, &master.text, options.real_nix)?;
     let nodes = master::nodes(&tree)?;
     let delivered = nixmox_cascade::resolve(&fleet.topology, &nodes).map_err(Error::Cascade)?;
-    Check::new(&fleet)?.inside(options.identities, &master, &wanted(delivered)?)
+    let base = Base::read(&fleet, &master)?;
+    Check::new(&fleet, &base.files).inside(options.identities, &base, &wanted(delivered)?)
 }
 
 /// A check in progress.
 struct Check<'a> {
     fleet: &'a Fleet,
-    files: BTreeMap<NodeName, HostFiles>,
+    files: &'a BTreeMap<NodeName, HostFiles>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Check<'a> {
-    fn new(fleet: &'a Fleet) -> Result<Self, Error> {
-        let files = HostFiles::read_all(fleet)?;
-        Ok(Self { fleet, files, problems: Vec::new() })
+    fn new(fleet: &'a Fleet, files: &'a BTreeMap<NodeName, HostFiles>) -> Self {
+        Self { fleet, files, problems: Vec::new() }
     }
 
     /// Checks what can be seen without any key.
@@ -165,7 +181,7 @@ impl<'a> Check<'a> {
     fn inside(
         mut self,
         identities: &Identities,
-        master: &Master,
+        base: &Base<'_>,
         wanted: &BTreeMap<NodeName, SecretTree>,
     ) -> Result<Checked, Error> {
         self.surroundings()?;
@@ -177,16 +193,32 @@ impl<'a> Check<'a> {
                 if found.is_empty() {
                     found.extend(inside_of_host(identities, wanted.get(host), files));
                 }
+                if let (true, Some(bytes)) = (found.is_empty(), &files.sealed.bytes)
+                    && !base.vouches_for_sealed(host, bytes)
+                {
+                    let path = files.sealed.place().clone();
+                    found.push(Problem { path, kind: ProblemKind::UnvouchedFile });
+                }
                 Ok(found)
             })
             .collect();
         self.problems.extend(per_host?.into_iter().flatten());
-        for host in unvouched_keys(self.fleet, master, &self.files)? {
-            if let Some(files) = self.files.get(&host) {
+        self.trust(base, wanted);
+        Ok(self.finish(true))
+    }
+
+    /// Looks for keys and recipients that the digests do not vouch for.
+    fn trust(&mut self, base: &Base<'_>, wanted: &BTreeMap<NodeName, SecretTree>) {
+        for host in base.unvouched_keys() {
+            if let Some(files) = self.files.get(host) {
                 self.found(files.public.place().clone(), ProblemKind::UnvouchedKey);
             }
         }
-        Ok(self.finish(true))
+        let new = base.new_admins(|host| wanted.contains_key(host));
+        if let (Some(new), Some(rules)) = (new, &self.fleet.rules) {
+            let names = new.added.union(&new.removed).cloned().collect();
+            self.found(rules.path.clone(), ProblemKind::UnvouchedAdmins(names));
+        }
     }
 
     /// Checks the master from outside, and looks for what should not be there.
@@ -195,24 +227,29 @@ impl<'a> Check<'a> {
         if fleet.store.unfinished()? {
             self.found(RelPath::parse(".nixmox")?, ProblemKind::Unfinished);
         }
-        for path in orphans(fleet) {
+        for path in orphans(fleet, self.files) {
             self.found(path, ProblemKind::Orphan);
         }
         for name in LEFTOVERS {
             let path = RelPath::parse(name)?;
-            if fleet.read(&path)?.is_some() {
+            if fleet.read(&path)?.is_some_and(|bytes| detect(&bytes).is_none()) {
                 self.found(path, ProblemKind::Plaintext);
             }
         }
-        let path = fleet.layout.master()?;
-        match fleet.read(&path)? {
-            None => self.found(path, ProblemKind::Missing),
-            Some(bytes) => {
-                let admins = recipients(fleet.rules.as_ref().ok_or(Error::NoRules)?, &path)?;
-                let format = nixmox_sops::detect(&bytes).unwrap_or(Format::Yaml);
-                let kinds = from_outside((&bytes, format), &admins);
-                kinds.into_iter().for_each(|kind| self.found(path.clone(), kind));
-            }
+        let layout = &fleet.layout;
+        let twin = if layout.private { Some(layout.public_twin().master()?) } else { None };
+        let master = Generated::read(fleet, layout.master()?, twin)?;
+        let Some(bytes) = &master.bytes else {
+            self.found(master.path, ProblemKind::Missing);
+            return Ok(());
+        };
+        let admins = fleet.rules()?.recipients(&master.path)?;
+        let format = detect(bytes).unwrap_or(Format::Yaml);
+        for kind in from_outside((bytes, format), &admins) {
+            self.found(master.place().clone(), kind);
+        }
+        if let Some(stray) = master.strayed {
+            self.found(stray, ProblemKind::Misplaced(master.path));
         }
         Ok(())
     }
@@ -243,7 +280,7 @@ fn outside_of_host(fleet: &Fleet, files: &HostFiles) -> Result<Vec<Problem>, Err
             return Ok(problems);
         }
     };
-    let admins = recipients(fleet.rules.as_ref().ok_or(Error::NoRules)?, &files.key.path)?;
+    let admins = fleet.rules()?.recipients(&files.key.path)?;
     let kinds = from_outside((key, Format::Binary), &admins);
     kinds.into_iter().for_each(|kind| found(&files.key, kind));
     match (public, &files.sealed.bytes) {
@@ -254,6 +291,11 @@ fn outside_of_host(fleet: &Fleet, files: &HostFiles) -> Result<Vec<Problem>, Err
             kinds.into_iter().for_each(|kind| found(&files.sealed, kind));
         }
         (Ok(_), None) => {}
+    }
+    for file in files.all() {
+        if file.strayed.is_some() {
+            found(file, ProblemKind::Misplaced(file.path.clone()));
+        }
     }
     Ok(problems)
 }

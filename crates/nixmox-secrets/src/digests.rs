@@ -72,9 +72,18 @@ impl DigestKey {
         self.digest("key", &[host.as_ref().as_bytes(), key, public])
     }
 
-    /// Digests the recipients of the master.
-    pub(crate) fn admins(&self, admins: &BTreeSet<String>) -> Digest {
-        self.digest("admins", &admins.iter().map(String::as_bytes).collect::<Vec<_>>())
+    /// Digests who may open the master and, where they are others, who may open each host's key.
+    fn admins(&self, digests: &Digests) -> Digest {
+        let mut mac = self.mac();
+        feed(&mut mac, b"admins");
+        feed_names(&mut mac, &digests.admins);
+        for (host, record) in &digests.hosts {
+            if let Some(admins) = &record.admins {
+                feed(&mut mac, host.as_bytes());
+                feed_names(&mut mac, admins);
+            }
+        }
+        finish(mac)
     }
 
     fn mac(&self) -> Hmac<Sha256> {
@@ -87,13 +96,22 @@ fn feed(mac: &mut Hmac<Sha256>, part: &[u8]) {
     mac.update(part);
 }
 
+/// Feeds how many parts follow: an end mark could be mistaken for a part that reads the same.
+fn feed_count(mac: &mut Hmac<Sha256>, count: usize) {
+    mac.update(&u64::try_from(count).unwrap_or(u64::MAX).to_le_bytes());
+}
+
+fn feed_names(mac: &mut Hmac<Sha256>, names: &BTreeSet<String>) {
+    feed_count(mac, names.len());
+    names.iter().for_each(|name| feed(mac, name.as_bytes()));
+}
+
 fn feed_tree(mac: &mut Hmac<Sha256>, tree: &SecretTree) {
-    feed(mac, &[b'{']);
+    feed_count(mac, tree.len());
     for (name, value) in tree {
         feed(mac, name.as_bytes());
         feed_value(mac, value);
     }
-    feed(mac, &[b'}']);
 }
 
 fn feed_value(mac: &mut Hmac<Sha256>, value: &Value) {
@@ -105,9 +123,8 @@ fn feed_value(mac: &mut Hmac<Sha256>, value: &Value) {
         Value::Float(number) => feed(mac, &number.to_le_bytes()),
         Value::String(text) => feed(mac, text.expose().as_bytes()),
         Value::List(items) => {
-            feed(mac, &[b'[']);
+            feed_count(mac, items.len());
             items.iter().for_each(|item| feed_value(mac, item));
-            feed(mac, &[b']']);
         }
         Value::Tree(tree) => feed_tree(mac, tree),
     }
@@ -122,6 +139,9 @@ fn finish(mac: Hmac<Sha256>) -> Digest {
 pub(crate) struct HostDigests {
     /// Of its key files.
     pub(crate) key: Digest,
+    /// Who can open its key, when they are others than those of the master.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) admins: Option<BTreeSet<String>>,
     /// Of its sealed file; `None` when it has no secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sealed: Option<Digest>,
@@ -134,9 +154,10 @@ pub(crate) struct HostDigests {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Digests {
     version: u32,
-    /// The recipients of the master, and their digest.
+    /// The recipients of the master.
     pub(crate) admins: BTreeSet<String>,
-    pub(crate) admins_digest: Digest,
+    /// Of those, and of the recipients of each host's key.
+    admins_digest: Digest,
     /// Of everything that decides which host gets what: equal inputs need no evaluation.
     pub(crate) inputs: Digest,
     pub(crate) hosts: BTreeMap<String, HostDigests>,
@@ -150,15 +171,22 @@ impl Digests {
         serde_json::from_slice(bytes).ok().filter(|d: &Self| d.version == VERSION)
     }
 
-    /// Starts the digests of a plan.
-    pub(crate) fn new(key: &DigestKey, admins: BTreeSet<String>, inputs: Digest) -> Self {
-        let admins_digest = key.admins(&admins);
-        Self { version: VERSION, admins, admins_digest, inputs, hosts: BTreeMap::new() }
+    /// Gathers the digests of a plan.
+    pub(crate) fn new(
+        key: &DigestKey,
+        admins: BTreeSet<String>,
+        inputs: Digest,
+        hosts: BTreeMap<String, HostDigests>,
+    ) -> Self {
+        let mut digests =
+            Self { version: VERSION, admins, admins_digest: Digest::default(), inputs, hosts };
+        digests.admins_digest = key.admins(&digests);
+        digests
     }
 
-    /// Tells whether the list of admins is the one that an admin recorded.
+    /// Tells whether the recipients in it are those that an admin recorded.
     pub(crate) fn vouches_for_admins(&self, key: &DigestKey) -> bool {
-        self.admins_digest.matches(&key.admins(&self.admins))
+        self.admins_digest.matches(&key.admins(self))
     }
 
     /// Writes the file, one host a line.
@@ -182,4 +210,82 @@ impl Digests {
 /// Writes one of the plain types above as JSON; none of them can fail to be written.
 fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> DigestKey {
+        DigestKey(Zeroizing::new([byte; 64]))
+    }
+
+    fn tree(leaves: &[(&[&str], &str)]) -> SecretTree {
+        let mut tree = SecretTree::new();
+        for (path, value) in leaves {
+            tree.insert_at(path, Value::string(*value)).expect("free");
+        }
+        tree
+    }
+
+    #[track_caller]
+    fn differ(one: &SecretTree, other: &SecretTree) {
+        let host = NodeName::parse("h").expect("a good name");
+        assert_ne!(key(1).values(&host, one), key(1).values(&host, other));
+    }
+
+    #[test]
+    fn no_two_trees_have_one_digest() {
+        differ(&tree(&[(&["a"], "bc")]), &tree(&[(&["ab"], "c")]));
+        differ(&tree(&[(&["a", "b"], "c")]), &tree(&[(&["a"], "c"), (&["b"], "c")]));
+        // Names and values that read like the parts around them.
+        differ(
+            &tree(&[(&["k", "a"], "1"), (&["string"], "}")]),
+            &tree(&[(&["k", "a"], "1"), (&["k", "}"], "string")]),
+        );
+        let list = |items: &[&str]| {
+            let items = items.iter().map(|i| Value::string(*i)).collect();
+            [("l".to_owned(), Value::List(items))].into_iter().collect::<SecretTree>()
+        };
+        differ(&list(&["a", "b"]), &list(&["ab"]));
+        differ(&list(&["a"]), &tree(&[(&["l"], "a")]));
+    }
+
+    #[test]
+    fn a_digest_is_of_one_key_host_and_purpose() {
+        let [a, b] = ["a", "b"].map(|name| NodeName::parse(name).expect("a good name"));
+        let sealed = key(1).sealed(&a, b"x");
+        assert!(sealed.matches(&key(1).sealed(&a, b"x")));
+        assert!(!sealed.matches(&key(2).sealed(&a, b"x")));
+        assert!(!sealed.matches(&key(1).sealed(&b, b"x")));
+        assert!(!sealed.matches(&key(1).key(&a, b"x", b"")));
+        assert!(!sealed.matches(&Digest::default()));
+    }
+
+    #[test]
+    fn the_file_is_read_back_and_its_admins_cannot_be_moved() {
+        let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+        let apart = HostDigests { admins: Some(set(&["age1c"])), ..HostDigests::default() };
+        let hosts = [("w".to_owned(), apart), ("x".to_owned(), HostDigests::default())];
+        let inputs = key(1).digest("inputs", &[]);
+        let digests = Digests::new(&key(1), set(&["age1a"]), inputs, hosts.into());
+        let read = Digests::parse(&digests.to_bytes()).expect("its own form");
+        assert_eq!(read, digests);
+        assert!(read.vouches_for_admins(&key(1)));
+        assert!(!read.vouches_for_admins(&key(2)));
+        let mut moved = read.clone();
+        let record = moved.hosts.remove("w").expect("it is there");
+        moved.hosts.insert("x".to_owned(), record);
+        assert!(!moved.vouches_for_admins(&key(1)));
+        let mut more = read;
+        more.admins.insert("age1b".to_owned());
+        assert!(!more.vouches_for_admins(&key(1)));
+    }
+
+    #[test]
+    fn what_is_no_digests_file_counts_as_none() {
+        for text in ["", "null", "{}", "[1]", "{\"version\": 2}", "<<<<<<< ours"] {
+            assert_eq!(Digests::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
 }

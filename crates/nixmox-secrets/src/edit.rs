@@ -61,8 +61,8 @@ pub struct Outcome {
 /// Changes the secrets of the fleet at `root` to what `write` returns, under the fleet's lock.
 ///
 /// A crash of an earlier run is finished or undone first. `write` gets the text, and again, with the problem, when
-/// what it returned cannot be planned or committed; returning nothing gives up, and then nothing has changed. The plan is complete
-/// before the first file is written.
+/// what it returned cannot be planned or committed; returning nothing gives up, and then nothing has changed. The
+/// plan is complete before the first file is written.
 ///
 /// # Errors
 ///

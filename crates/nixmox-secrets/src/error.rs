@@ -56,8 +56,8 @@ pub enum Error {
     /// There is no `.sops.yaml`, so nobody is named to seal the master to.
     #[error("this fleet has no .sops.yaml, which names the recipients of its secrets")]
     NoRules,
-    /// `.sops.yaml` names no recipient for a file.
-    #[error("the rule of .sops.yaml for {path} names no recipient")]
+    /// No rule of `.sops.yaml` is for a file, or the one that is names no recipient.
+    #[error(".sops.yaml names no recipient for {path}")]
     NoRecipients {
         /// The file to be sealed.
         path: RelPath,
@@ -162,10 +162,10 @@ pub enum Error {
         /// Each host with the fingerprint of its key.
         hosts: Vec<(NodeName, String)>,
     },
-    /// The recipients of `.sops.yaml` are not those that an admin last sealed to.
-    #[error("the recipients in .sops.yaml are not those that the secrets were last sealed to")]
+    /// The recipients of `.sops.yaml` are not those that an admin last sealed to, or nothing tells who those were.
+    #[error("nobody has vouched for the recipients in .sops.yaml as they are now")]
     AdminsChanged {
-        /// Recipients that would gain access.
+        /// Recipients that would gain access to something; all of them when no digests vouch for any.
         added: BTreeSet<String>,
         /// Recipients that would lose it.
         removed: BTreeSet<String>,
@@ -177,6 +177,14 @@ pub enum Error {
         public: RelPath,
         /// The one inside.
         private: RelPath,
+    },
+    /// A host has no files where they belong, and keys in several directories that belong to no host.
+    #[error("the key of host {host} lies in several places, none of them its own")]
+    ScatteredHost {
+        /// The host.
+        host: NodeName,
+        /// The sealed keys that could be its own.
+        places: Vec<RelPath>,
     },
     /// A path names nothing in the secrets.
     #[error("there is no secret at `{path}`")]
@@ -233,6 +241,8 @@ pub enum TextProblem {
         /// The place and the cause.
         source: PlainError,
     },
+    /// The YAML has several documents, of which only the first would count.
+    SeveralDocuments,
     /// `nodes` is there and is not a set.
     NodesNotASet,
     /// An edit by path was refused.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use nixmox_sops::CreationRules;
 use nixmox_topology::{Area, Topology};
 
 use crate::Error;
-use crate::layout::{Arrangement, Layout, PRIVATE};
+use crate::layout::{Layout, PRIVATE};
+use crate::rules::Rules;
 use crate::scan::Scan;
 use crate::store::{EntryKind, RelPath, Store};
 
@@ -42,10 +42,10 @@ pub struct Fleet {
     pub(crate) layout: Layout,
     pub(crate) topology: Topology,
     /// Parsed `.sops.yaml`; `None` when there is none yet.
-    pub(crate) rules: Option<CreationRules>,
+    pub(crate) rules: Option<Rules>,
     /// Digest of every definition that the topology was built from, and of `.sops.yaml`.
     pub(crate) definitions: [u8; 32],
-    /// Directories (`nodes/…`) below each area that hold something sealed.
+    /// Directories (`nodes/…`) below each area that hold generated files.
     pub(crate) sealed_dirs: Vec<(Area, String)>,
 }
 
@@ -56,14 +56,12 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when a file cannot be read safely, [`Error::GroupFile`] and [`Error::Topology`] when the
+    /// [`Error::Store`] when a file cannot be read safely, [`Error::SymlinkedNode`] when the overlay or a node's
+    /// directory is a symbolic link, [`Error::GroupFile`] and [`Error::Topology`] when the
     /// definitions are wrong, [`Error::Rules`] when `.sops.yaml` is.
     pub fn open(root: &Path, ask_nix: &AskNix<'_>) -> Result<Self, Error> {
         let store = Store::open(root)?;
-        let private = store
-            .entries(&RelPath::root())?
-            .iter()
-            .any(|e| e.name == PRIVATE && e.kind == EntryKind::Dir);
+        let private = has_overlay(&store)?;
         let mut scan = Scan::new(&store, ask_nix);
         scan.area(Area::Public)?;
         if private {
@@ -71,10 +69,10 @@ impl Fleet {
         }
         let rules = scan.rules(private)?;
         let found = scan.finish();
-        let arrangement = if found.nested { Arrangement::Nested } else { Arrangement::Flat };
+        let layout = Layout { arrangement: found.arrangement(), private };
         Ok(Self {
             topology: Topology::build(found.declarations).map_err(Error::Topology)?,
-            layout: Layout { arrangement, private },
+            layout,
             rules,
             definitions: found.digest,
             sealed_dirs: found.sealed_dirs,
@@ -97,6 +95,11 @@ impl Fleet {
         &self.store
     }
 
+    /// Returns `.sops.yaml`, without which nothing can be sealed or checked.
+    pub(crate) fn rules(&self) -> Result<&Rules, Error> {
+        self.rules.as_ref().ok_or(Error::NoRules)
+    }
+
     /// Reads a file of the fleet, up to [`FILE_LIMIT`] bytes.
     ///
     /// # Errors
@@ -104,6 +107,16 @@ impl Fleet {
     /// [`Error::Store`] when it is there and cannot be read safely.
     pub fn read(&self, path: &RelPath) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.store.read(path, FILE_LIMIT)?)
+    }
+}
+
+/// Tells whether the fleet has an overlay. One that is a link is refused: what belongs into it would be written, in
+/// the open, beside it.
+fn has_overlay(store: &Store) -> Result<bool, Error> {
+    let entries = store.entries(&RelPath::root())?;
+    match entries.iter().find(|entry| entry.name == PRIVATE).map(|entry| entry.kind) {
+        Some(EntryKind::Symlink) => Err(Error::SymlinkedNode { path: RelPath::parse(PRIVATE)? }),
+        kind => Ok(kind == Some(EntryKind::Dir)),
     }
 }
 

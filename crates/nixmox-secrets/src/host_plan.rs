@@ -14,26 +14,21 @@ use nixmox_tree::{SecretBytes, SecretTree};
 use rand_chacha::ChaCha20Rng;
 
 use crate::Error;
+use crate::base::Base;
 use crate::digests::{DigestKey, HostDigests};
-use crate::hosts::{Generated, HostFiles};
+use crate::hosts::{HostFiles, PairFiles};
 use crate::layout::key_comment;
-use crate::plan::because;
 use crate::report::{Change, HostReport, Reason};
 use crate::store::{Mode, RelPath};
 
 /// What the plan of any host needs to know of the fleet.
 pub(crate) struct HostContext<'a> {
+    pub(crate) base: &'a Base<'a>,
     pub(crate) identities: &'a Identities,
     pub(crate) interaction: Option<&'a Interaction>,
-    /// The key of the recorded digests.
-    pub(crate) old_key: Option<&'a DigestKey>,
     /// The key of the digests to record.
     pub(crate) new_key: &'a DigestKey,
-    /// What was recorded of this host.
-    pub(crate) known: Option<&'a HostDigests>,
-    /// Whom its private key is sealed to.
-    pub(crate) key_to: &'a [Recipient],
-    /// Whether a key from the repository was vouched for.
+    /// Whether the keys of hosts with secrets were vouched for as they lie in the repository.
     pub(crate) accept_key: bool,
     /// Whether everything that admins can open gets new data keys.
     pub(crate) new_admins: bool,
@@ -73,8 +68,21 @@ struct KeyPair<'a> {
     public: HostPublicKey,
     private_file: Cow<'a, [u8]>,
     public_file: Cow<'a, [u8]>,
-    /// Whether the recorded digest vouches for it, or it was made just now.
-    ours: bool,
+    /// Who vouches for it.
+    voucher: Voucher,
+}
+
+/// Who vouches for a host's key pair.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Voucher {
+    /// It was made just now.
+    Made,
+    /// The recorded digest: it is the pair that the host had when it was last sealed to.
+    Digest,
+    /// The person at the keyboard.
+    Person,
+    /// Nobody.
+    Nobody,
 }
 
 impl HostPlan {
@@ -84,16 +92,23 @@ impl HostPlan {
         wanted: &Wanted<'_>,
         mut rng: ChaCha20Rng,
     ) -> Result<Option<Self>, Error> {
-        let mut plan = Self::nothing(wanted.host);
-        for file in [&wanted.files.sealed, &wanted.files.key, &wanted.files.public] {
+        let mut plan = Self::nothing(wanted);
+        for file in wanted.files.all() {
+            plan.expect.push((file.path.clone(), None));
             plan.expect.push((file.place().clone(), file.base()));
         }
         if wanted.tree.is_none() {
-            plan.drop_sealed(&wanted.files.sealed);
+            plan.drop_sealed(context, wanted);
         }
         let Some(pair) = key_pair(context, wanted, &mut plan, &mut rng)? else {
             return Ok(plan.change.is_some().then_some(plan));
         };
+        plan.fingerprint = pair.public.fingerprint();
+        plan.vouched = pair.voucher != Voucher::Nobody;
+        if plan.counted && !plan.vouched {
+            // The whole run stops at this host: nothing is sealed to its key, not even in memory.
+            return Ok(Some(plan));
+        }
         let sealed = match wanted.tree {
             Some(tree) => Some(sealed(context, (wanted, tree), &pair, &mut plan, &mut rng)?),
             None => None,
@@ -101,18 +116,16 @@ impl HostPlan {
         plan.move_strayed(wanted.files);
         plan.digests = HostDigests {
             key: context.new_key.key(wanted.host, &pair.private_file, &pair.public_file),
+            admins: context.base.admins.apart(wanted.host),
             values: wanted.tree.map(|tree| context.new_key.values(wanted.host, tree)),
             sealed: sealed.map(|bytes| context.new_key.sealed(wanted.host, &bytes)),
         };
-        plan.vouched = pair.ours || context.accept_key;
-        plan.counted = wanted.tree.is_some();
-        plan.fingerprint = pair.public.fingerprint();
         Ok(Some(plan))
     }
 
-    fn nothing(host: &NodeName) -> Self {
+    fn nothing(wanted: &Wanted<'_>) -> Self {
         Self {
-            host: host.clone(),
+            host: wanted.host.clone(),
             digests: HostDigests::default(),
             writes: Vec::new(),
             removes: Vec::new(),
@@ -120,22 +133,25 @@ impl HostPlan {
             change: None,
             reasons: Vec::new(),
             vouched: false,
-            counted: false,
+            counted: wanted.tree.is_some(),
             fingerprint: String::new(),
         }
     }
 
-    /// Removes the sealed file of a host that has no secrets any more.
-    fn drop_sealed(&mut self, file: &Generated) {
-        if file.bytes.as_deref().is_some_and(|bytes| is_sops(bytes, Format::Yaml)) {
+    /// Removes the sealed file of a host that has no secrets any more; what was never one is left alone.
+    fn drop_sealed(&mut self, context: &HostContext<'_>, wanted: &Wanted<'_>) {
+        let file = &wanted.files.sealed;
+        let Some(bytes) = &file.bytes else { return };
+        let recorded = context.base.record(wanted.host).is_some_and(|r| r.sealed.is_some());
+        if recorded || is_sops(bytes, Format::Yaml) {
             self.removes.push(file.place().clone());
             self.changes(Change::Removed, Reason::Dropped);
         }
     }
 
-    /// Moves files that lie outside the overlay into it, unless they are written there anyway.
+    /// Moves files to where they belong, unless they are written there anyway.
     fn move_strayed(&mut self, files: &HostFiles) {
-        for file in [&files.sealed, &files.key, &files.public] {
+        for file in files.all() {
             let (Some(from), Some(bytes)) = (&file.strayed, &file.bytes) else { continue };
             let removed = self.removes.contains(from);
             let written = self.writes.iter().any(|(path, ..)| *path == file.path);
@@ -157,34 +173,15 @@ fn key_pair<'a>(
     plan: &mut HostPlan,
     rng: &mut ChaCha20Rng,
 ) -> Result<Option<KeyPair<'a>>, Error> {
-    let files = wanted.files;
-    let mut pair = match files.key_pair(wanted.host)? {
+    let mut pair = match wanted.files.key_pair(wanted.host)? {
         None if wanted.tree.is_none() => return Ok(None),
         None => made_pair(wanted, plan, rng),
-        Some((private, public)) => KeyPair {
-            opened: None,
-            public: files.public_key()?,
-            private_file: Cow::Borrowed(private),
-            public_file: Cow::Borrowed(public),
-            ours: context.vouches_for_key(wanted.host, private, public),
-        },
+        Some(files) => found_pair(context, wanted, files, plan)?,
     };
-    let accepted = !pair.ours && context.accept_key;
-    let reseal = pair.private_file.is_empty() || context.sealed_to_others(&pair.private_file);
-    if pair.opened.is_none() && (reseal || accepted) && (pair.ours || accepted) {
-        pair.opened = Some(files.open_key(context.identities)?);
-    }
-    if accepted && wanted.tree.is_some() {
-        because(&mut plan.reasons, Reason::KeyAccepted);
-    }
-    if let Some(key) = pair.opened.as_ref().filter(|_| reseal) {
-        if !pair.private_file.is_empty() {
-            because(&mut plan.reasons, Reason::Admins);
-        }
-        let bytes = seal_key(context, wanted, key, rng)?;
-        plan.writes.push((files.key.path.clone(), bytes.clone(), Mode::Public));
-        pair.private_file = Cow::Owned(bytes);
-    }
+    let Some(key) = &pair.opened else { return Ok(Some(pair)) };
+    let bytes = seal_key(context, wanted, key, rng)?;
+    plan.writes.push((wanted.files.key.path.clone(), bytes.clone(), Mode::Public));
+    pair.private_file = Cow::Owned(bytes);
     Ok(Some(pair))
 }
 
@@ -200,8 +197,45 @@ fn made_pair<'a>(wanted: &Wanted<'_>, plan: &mut HostPlan, rng: &mut ChaCha20Rng
         public,
         private_file: Cow::Borrowed(&[]),
         public_file: Cow::Owned(line),
-        ours: true,
+        voucher: Voucher::Made,
     }
+}
+
+/// Judges the pair in the repository, and opens it when it must be sealed anew.
+///
+/// One that was accepted always is: only then are its recipients known to be those that it names.
+fn found_pair<'a>(
+    context: &HostContext<'_>,
+    wanted: &Wanted<'a>,
+    files: PairFiles<'a>,
+    plan: &mut HostPlan,
+) -> Result<KeyPair<'a>, Error> {
+    let voucher = match context.base.vouches_for_key(wanted.host, files) {
+        true => Voucher::Digest,
+        false if context.accept_key && wanted.tree.is_some() => Voucher::Person,
+        false => Voucher::Nobody,
+    };
+    let reason = match voucher {
+        Voucher::Person => Some(Reason::KeyAccepted),
+        Voucher::Digest if context.sealed_to_others(wanted.host, files.private) => {
+            Some(Reason::Admins)
+        }
+        _ => None,
+    };
+    let opened = match reason {
+        Some(reason) => {
+            because(&mut plan.reasons, reason);
+            Some(wanted.files.open_key(context.identities)?)
+        }
+        None => None,
+    };
+    Ok(KeyPair {
+        opened,
+        public: wanted.files.public_key()?,
+        private_file: Cow::Borrowed(files.private),
+        public_file: Cow::Borrowed(files.public),
+        voucher,
+    })
 }
 
 fn seal_key(
@@ -210,12 +244,17 @@ fn seal_key(
     key: &HostKey,
     rng: &mut ChaCha20Rng,
 ) -> Result<Vec<u8>, Error> {
+    let path = || wanted.files.key.path.clone();
+    let recipients = context.base.admins.of_key(wanted.host);
+    if recipients.is_empty() {
+        return Err(Error::NoRecipients { path: path() });
+    }
     let text = key.to_openssh(&key_comment(wanted.host));
     let documents = Documents::binary(SecretBytes::from(&text));
-    let mut options = SealOptions::new(context.key_to.iter().cloned());
+    let mut options = SealOptions::new(recipients.iter().cloned());
     options.interaction = context.interaction.cloned();
     seal(&documents, (Format::Binary, &options), Keep::Nothing, rng, context.now)
-        .map_err(|source| Error::Seal { path: wanted.files.key.path.clone(), source })
+        .map_err(|source| Error::Seal { path: path(), source })
 }
 
 /// Decides what becomes of the sealed file of a host with secrets, and returns its bytes as they will be.
@@ -227,19 +266,29 @@ fn sealed<'a>(
     rng: &mut ChaCha20Rng,
 ) -> Result<Cow<'a, [u8]>, Error> {
     let file = &wanted.files.sealed;
+    let same_key = pair.voucher == Voucher::Digest;
     let mut keep = None;
     match &file.bytes {
         None => plan.changes(Change::Created, Reason::New),
-        Some(bytes) if pair.ours && context.vouches_for_sealed(wanted.host, bytes) => {
-            if context.vouches_for_values(wanted.host, tree) {
-                plan.change = Some(Change::Unchanged);
-                return Ok(Cow::Borrowed(bytes));
+        // A data key that somebody else chose is never used again: he could read what it will seal.
+        Some(bytes) if !context.base.vouches_for_sealed(wanted.host, bytes) => {
+            plan.changes(Change::Updated, Reason::NotOurs);
+            let parsed = EncryptedFile::parse(bytes, Format::Yaml);
+            if parsed.is_ok_and(|parsed| !parsed.audit().is_empty()) {
+                because(&mut plan.reasons, Reason::Unsound);
             }
+        }
+        // Sealed to a key that the host does not have any more; why is said of the key.
+        Some(_) if !same_key => plan.change = Some(Change::Updated),
+        Some(_) if context.new_admins => plan.changes(Change::Updated, Reason::Admins),
+        Some(bytes) if context.vouches_for_values(wanted.host, tree) => {
+            plan.change = Some(Change::Unchanged);
+            return Ok(Cow::Borrowed(bytes));
+        }
+        Some(_) => {
             plan.changes(Change::Updated, Reason::Values);
             keep = Some(open_sealed(context, wanted, pair)?);
         }
-        // A data key that somebody else chose is never used again: he could read what it will seal.
-        Some(_) => plan.changes(Change::Updated, Reason::NotOurs),
     }
     let bytes = seal_values(context, wanted, (pair, tree), keep.as_ref(), rng)?;
     plan.writes.push((file.path.clone(), bytes.clone(), Mode::Public));
@@ -292,27 +341,23 @@ impl HostPlan {
 }
 
 impl HostContext<'_> {
-    fn vouches_for_key(&self, host: &NodeName, private: &[u8], public: &[u8]) -> bool {
-        self.old_key
-            .zip(self.known)
-            .is_some_and(|(key, known)| known.key.matches(&key.key(host, private, public)))
-    }
-
-    fn vouches_for_sealed(&self, host: &NodeName, bytes: &[u8]) -> bool {
-        let known = self.known.and_then(|known| known.sealed.as_ref());
-        self.old_key.zip(known).is_some_and(|(key, d)| d.matches(&key.sealed(host, bytes)))
-    }
-
     fn vouches_for_values(&self, host: &NodeName, tree: &SecretTree) -> bool {
-        let known = self.known.and_then(|known| known.values.as_ref());
-        self.old_key.zip(known).is_some_and(|(key, d)| d.matches(&key.values(host, tree)))
+        let record = self.base.record(host).and_then(|record| record.values.as_ref());
+        self.base.old_key().zip(record).is_some_and(|(key, d)| d.matches(&key.values(host, tree)))
     }
 
     /// Tells whether the sealed private key must be sealed anew, to fresh data keys for other admins.
-    fn sealed_to_others(&self, private: &[u8]) -> bool {
+    fn sealed_to_others(&self, host: &NodeName, private: &[u8]) -> bool {
         let Ok(file) = EncryptedFile::parse(private, Format::Binary) else { return false };
         let labels: BTreeSet<&str> = file.recipients().into_iter().collect();
-        let wanted: BTreeSet<&str> = self.key_to.iter().map(Recipient::as_str).collect();
-        self.new_admins || labels != wanted
+        let keys = self.base.admins.of_key(host);
+        self.new_admins || labels != keys.iter().map(Recipient::as_str).collect()
+    }
+}
+
+/// Adds a reason once.
+fn because(reasons: &mut Vec<Reason>, reason: Reason) {
+    if !reasons.contains(&reason) {
+        reasons.push(reason);
     }
 }

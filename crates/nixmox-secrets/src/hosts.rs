@@ -1,17 +1,17 @@
 //! The generated files of hosts as they lie in the repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_hostkey::{HostKey, HostPublicKey};
-use nixmox_sops::{DecryptedFile, EncryptedFile, Format, Identities, Indent};
-use nixmox_topology::NodeName;
+use nixmox_sops::{DecryptedFile, EncryptedFile, Format, Identities, Indent, is_sops};
+use nixmox_topology::{Area, NodeName};
 use nixmox_tree::{SecretBytes, SecretString};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::fleet::Fleet;
-use crate::layout::HostPaths;
+use crate::layout::{HostPaths, Layout};
 use crate::store::RelPath;
 
 /// One generated file: where it belongs, where it lies, and what it holds.
@@ -21,7 +21,7 @@ pub(crate) struct Generated {
     pub(crate) path: RelPath,
     /// Its bytes, if it is there.
     pub(crate) bytes: Option<Vec<u8>>,
-    /// Where it lies when that is outside an overlay that it belongs into.
+    /// Where it lies when that is not where it belongs.
     pub(crate) strayed: Option<RelPath>,
 }
 
@@ -33,8 +33,17 @@ pub(crate) struct HostFiles {
     pub(crate) public: Generated,
 }
 
+/// The bytes of both files of a host's key pair.
+#[derive(Clone, Copy)]
+pub(crate) struct PairFiles<'a> {
+    /// The private key, sealed.
+    pub(crate) private: &'a [u8],
+    pub(crate) public: &'a [u8],
+}
+
 impl Generated {
-    fn read(fleet: &Fleet, path: RelPath, twin: Option<RelPath>) -> Result<Self, Error> {
+    /// Reads a file that may still lie outside an overlay that it belongs into.
+    pub(crate) fn read(fleet: &Fleet, path: RelPath, twin: Option<RelPath>) -> Result<Self, Error> {
         let bytes = fleet.read(&path)?;
         let stray = match twin {
             Some(twin) => fleet.read(&twin)?.map(|bytes| (twin, bytes)),
@@ -47,6 +56,11 @@ impl Generated {
             }
             (bytes, None) => Ok(Self { path, bytes, strayed: None }),
         }
+    }
+
+    /// Takes what lies elsewhere for this file.
+    fn fetch(&mut self, place: RelPath, bytes: Vec<u8>) {
+        (self.bytes, self.strayed) = (Some(bytes), Some(place));
     }
 
     /// Returns the path to name in messages: where the file lies.
@@ -63,16 +77,35 @@ impl Generated {
 impl HostFiles {
     /// Reads the files of every host of the fleet, on all cores.
     pub(crate) fn read_all(fleet: &Fleet) -> Result<BTreeMap<NodeName, Self>, Error> {
+        let homes = homes(fleet);
+        let mut former: BTreeMap<&str, Vec<(Area, &str)>> = BTreeMap::new();
+        for (area, dir) in fleet.sealed_dirs.iter().filter(|(_, dir)| !homes.contains(dir)) {
+            let name = dir.rsplit('/').next().unwrap_or_default();
+            former.entry(name).or_default().push((*area, dir.as_str()));
+        }
         let hosts: Vec<&NodeName> = fleet.topology.hosts().collect();
         hosts
             .into_par_iter()
-            .map(|host| Ok((host.clone(), Self::read(fleet, host)?)))
-            .collect::<Result<Vec<_>, Error>>()
-            .map(BTreeMap::from_iter)
+            .map(|host| {
+                let former = former.get(host.as_ref()).map(Vec::as_slice).unwrap_or_default();
+                Ok((host.clone(), Self::read_at(fleet, host, former)?))
+            })
+            .collect::<Vec<Result<_, Error>>>()
+            .into_iter()
+            .collect()
     }
 
     /// Reads the files of one host.
     pub(crate) fn read(fleet: &Fleet, host: &NodeName) -> Result<Self, Error> {
+        let homes = homes(fleet);
+        let own = |dir: &str| dir.rsplit('/').next() == Some(host.as_ref());
+        let former = fleet.sealed_dirs.iter().filter(|(_, dir)| own(dir) && !homes.contains(dir));
+        let former: Vec<_> = former.map(|(area, dir)| (*area, dir.as_str())).collect();
+        Self::read_at(fleet, host, &former)
+    }
+
+    /// Reads the files of a host from its directory, or from a former one of that name that no host has now.
+    fn read_at(fleet: &Fleet, host: &NodeName, former: &[(Area, &str)]) -> Result<Self, Error> {
         let directory = fleet.topology.dir(host);
         let HostPaths { sealed, key, public } = fleet.layout.host(&directory)?;
         let twin = if fleet.layout.private {
@@ -84,11 +117,57 @@ impl HostFiles {
             Some(t) => [Some(t.sealed), Some(t.key), Some(t.public)],
             None => [None, None, None],
         };
-        Ok(Self {
+        let mut files = Self {
             sealed: Generated::read(fleet, sealed, t_sealed)?,
             key: Generated::read(fleet, key, t_key)?,
             public: Generated::read(fleet, public, t_public)?,
-        })
+        };
+        if files.key.bytes.is_none() && files.public.bytes.is_none() {
+            files.follow(fleet, host, former)?;
+        }
+        Ok(files)
+    }
+
+    /// Finds the key of a host that has moved: to another group, to a directory of its own, or to another
+    /// arrangement. Its sealed file comes along. A new key would lock the machine out.
+    fn follow(
+        &mut self,
+        fleet: &Fleet,
+        host: &NodeName,
+        former: &[(Area, &str)],
+    ) -> Result<(), Error> {
+        let home = fleet.topology.dir(host);
+        let areas = [Area::Private, Area::Public].into_iter();
+        let areas = areas.filter(|area| fleet.layout.private || *area == Area::Public);
+        let rearranged = areas.map(|area| (area, home.as_str(), fleet.layout.rearranged()));
+        let layouts = || [fleet.layout.clone(), fleet.layout.rearranged()];
+        let elsewhere = former.iter().flat_map(|(area, dir)| layouts().map(|l| (*area, *dir, l)));
+        let mut found = Vec::new();
+        for (area, dir, layout) in rearranged.chain(elsewhere) {
+            let paths = Layout { private: area == Area::Private, ..layout }.host(dir)?;
+            if let (Some(key), Some(public)) = (fleet.read(&paths.key)?, fleet.read(&paths.public)?)
+            {
+                found.push((paths, key, public));
+            }
+        }
+        if found.len() > 1 {
+            let places = found.into_iter().map(|(paths, ..)| paths.key).collect();
+            return Err(Error::ScatteredHost { host: host.clone(), places });
+        }
+        let Some((paths, key, public)) = found.pop() else { return Ok(()) };
+        self.key.fetch(paths.key, key);
+        self.public.fetch(paths.public, public);
+        if let (None, Some(bytes)) = (&self.sealed.bytes, fleet.read(&paths.sealed)?)
+            && is_sops(&bytes, Format::Yaml)
+        {
+            self.sealed.fetch(paths.sealed, bytes);
+        }
+        Ok(())
+    }
+
+    /// Returns the three files.
+    pub(crate) fn all(&self) -> [&Generated; 3] {
+        [&self.sealed, &self.key, &self.public]
     }
 
     /// Returns the two key files' bytes; `None` when neither is there.
@@ -96,7 +175,7 @@ impl HostFiles {
     /// # Errors
     ///
     /// [`Error::HalfHostKey`] when one is there without the other.
-    pub(crate) fn key_pair(&self, host: &NodeName) -> Result<Option<(&[u8], &[u8])>, Error> {
+    pub(crate) fn key_pair(&self, host: &NodeName) -> Result<Option<PairFiles<'_>>, Error> {
         let half = |present: &Generated, missing: &Generated| Error::HalfHostKey {
             host: host.clone(),
             present: present.place().clone(),
@@ -104,7 +183,7 @@ impl HostFiles {
         };
         match (&self.key.bytes, &self.public.bytes) {
             (None, None) => Ok(None),
-            (Some(key), Some(public)) => Ok(Some((key, public))),
+            (Some(private), Some(public)) => Ok(Some(PairFiles { private, public })),
             (Some(_), None) => Err(half(&self.key, &self.public)),
             (None, Some(_)) => Err(half(&self.public, &self.key)),
         }
@@ -142,6 +221,28 @@ impl HostFiles {
         let bytes = self.sealed.bytes.as_deref().unwrap_or_default();
         open(self.sealed.place(), bytes, Format::Yaml, &identities)
     }
+}
+
+/// Returns the directories of all hosts of the fleet.
+fn homes(fleet: &Fleet) -> BTreeSet<String> {
+    fleet.topology.hosts().map(|host| fleet.topology.dir(host)).collect()
+}
+
+/// Finds sealed files that are no host's: in directories that belong to none, or arranged otherwise than the host's
+/// own. What is about to move to its host is none of them.
+pub(crate) fn orphans(fleet: &Fleet, files: &BTreeMap<NodeName, HostFiles>) -> Vec<RelPath> {
+    let taken: BTreeSet<&RelPath> =
+        files.values().filter(|f| f.sealed.bytes.is_some()).map(|f| f.sealed.place()).collect();
+    let places = fleet.sealed_dirs.iter().flat_map(|(area, dir)| {
+        [fleet.layout.clone(), fleet.layout.rearranged()].map(|layout| {
+            Layout { private: *area == Area::Private, ..layout }.host(dir).map(|paths| paths.sealed)
+        })
+    });
+    places
+        .filter_map(Result::ok)
+        .filter(|path| !taken.contains(path))
+        .filter(|path| fleet.read(path).ok().flatten().is_some_and(|b| is_sops(&b, Format::Yaml)))
+        .collect()
 }
 
 /// Parses and opens one sealed file; the MAC is checked before anything is returned.

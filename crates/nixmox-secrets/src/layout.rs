@@ -72,6 +72,15 @@ impl Layout {
         Self { private: false, ..self.clone() }
     }
 
+    /// Returns the same layout with the other arrangement.
+    pub(crate) fn rearranged(&self) -> Self {
+        let arrangement = match self.arrangement {
+            Arrangement::Flat => Arrangement::Nested,
+            Arrangement::Nested => Arrangement::Flat,
+        };
+        Self { arrangement, ..self.clone() }
+    }
+
     /// Names the sealed file, the sealed key and the public key within a host's directory.
     pub(crate) fn names(&self) -> (&'static str, &'static str, &'static str) {
         match self.arrangement {

@@ -1,6 +1,6 @@
 //! The master: the one file of secrets that people edit.
 
-use nixmox_nix::Limits;
+use nixmox_nix::{EditError, Limits};
 use nixmox_sops::{DecryptedFile, Documents, EncryptedFile, Format, Identities, Indent, detect};
 use nixmox_tree::{SecretBytes, SecretString, SecretTree, Value};
 use sha2::{Digest, Sha256};
@@ -42,6 +42,8 @@ pub struct Master {
     pub(crate) path: RelPath,
     /// SHA-256 of the sealed bytes as they were read.
     pub(crate) base: Option<[u8; 32]>,
+    /// Whether the sealed file keeps the rules of strict files.
+    pub(crate) sound: bool,
 }
 
 impl Master {
@@ -74,7 +76,7 @@ impl Master {
     ///
     /// [`Error::Path`], never in practice.
     pub fn fresh(fleet: &Fleet, form: Form, text: SecretString) -> Result<Self, Error> {
-        Ok(Self { form, text, file: None, path: fleet.layout.master()?, base: None })
+        Ok(Self { form, text, file: None, path: fleet.layout.master()?, base: None, sound: true })
     }
 
     /// Returns what the text is written in.
@@ -100,7 +102,8 @@ impl Master {
             parsed.open(identities).map_err(|source| Error::Open { path: path.clone(), source })?;
         let form = if format == Format::Binary { Form::Nix } else { Form::Yaml };
         let text = plain_text(&file, form)?;
-        Ok(Self { form, text, file: Some(file), path, base: Some(Sha256::digest(bytes).into()) })
+        let base = Some(Sha256::digest(bytes).into());
+        Ok(Self { form, text, file: Some(file), path, base, sound: parsed.audit().is_empty() })
     }
 }
 
@@ -128,7 +131,11 @@ pub fn evaluate(
 ) -> Result<SecretTree, Error> {
     match (form, real_nix) {
         (Form::Yaml, _) => {
-            yaml(text)?.to_tree().map_err(|source| Error::Text(TextProblem::Shape(source)))
+            let documents = yaml(text)?;
+            if documents.len() > 1 {
+                return Err(Error::Text(TextProblem::SeveralDocuments));
+            }
+            documents.to_tree().map_err(|source| Error::Text(TextProblem::Shape(source)))
         }
         (Form::Nix, None) => nixmox_nix::eval_master(text.expose(), &Limits::default())
             .map_err(|source| Error::Text(TextProblem::Nix { text: text.clone(), source })),
@@ -149,7 +156,7 @@ pub fn nodes(master: &SecretTree) -> Result<SecretTree, Error> {
     }
 }
 
-/// Sets the value at `path` in a master's text and keeps every other byte of it.
+/// Sets the value at `path` in a master's text; in Nix every other byte stays, in YAML every other value and comment.
 ///
 /// # Errors
 ///
@@ -171,23 +178,51 @@ pub fn set(
     }
 }
 
-/// Removes the value at `path` from a master's text and keeps every other byte of it.
+/// Removes the value at `path` from a master's text and keeps the rest as [`set`] does.
+///
+/// In YAML the sets that become empty go too: sops would leave them in the clear.
 ///
 /// # Errors
 ///
 /// [`Error::NoSuchSecret`] when there is none; [`Error::Text`] when the text does not parse or cannot be edited.
 pub fn unset(form: Form, text: &SecretString, path: &[&str]) -> Result<SecretString, Error> {
     match form {
-        Form::Nix => nixmox_nix::unset(text.expose(), path, &Limits::default())
-            .map_err(|source| Error::Text(TextProblem::Edit(source))),
+        Form::Nix => {
+            nixmox_nix::unset(text.expose(), path, &Limits::default()).map_err(
+                |source| match source {
+                    EditError::Missing => Error::NoSuchSecret { path: path.join(".") },
+                    source => Error::Text(TextProblem::Edit(source)),
+                },
+            )
+        }
         Form::Yaml => {
             let mut documents = yaml(text)?;
             if !documents.unset(path) {
                 return Err(Error::NoSuchSecret { path: path.join(".") });
             }
+            drop_empty(&mut documents, path)?;
             to_yaml(&documents)
         }
     }
+}
+
+/// Removes the sets and lists above `path` that hold nothing any more.
+fn drop_empty(documents: &mut Documents, path: &[&str]) -> Result<(), Error> {
+    let mut above = path;
+    while let Some((_, rest)) = above.split_last().filter(|(_, rest)| !rest.is_empty()) {
+        above = rest;
+        let value = documents.get(above).map_err(|e| Error::Text(TextProblem::Shape(e)))?;
+        let empty = match &value {
+            Some(Value::Tree(tree)) => tree.is_empty(),
+            Some(Value::List(items)) => items.is_empty(),
+            _ => false,
+        };
+        if !empty {
+            break;
+        }
+        documents.unset(above);
+    }
+    Ok(())
 }
 
 fn yaml(text: &SecretString) -> Result<Documents, Error> {

@@ -1,26 +1,26 @@
 //! The plan: every byte that a commit will write, worked out before the first of them is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use nixmox_sops::{
-    CreationRules, DataKey, Format, Identities, Interaction, Keep, Recipient, SealOptions, seal,
-};
-use nixmox_topology::{Area, NodeName};
+use nixmox_sops::{DataKey, Identities, Interaction, Keep, SealOptions, seal};
+use nixmox_topology::NodeName;
 use nixmox_tree::{SecretString, SecretTree};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, RngCore, SeedableRng};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::digests::{Digest, DigestKey, Digests, HostDigests};
+use crate::admins::NewAdmins;
+use crate::base::Base;
+use crate::digests::{Digest, DigestKey, Digests};
 use crate::edit::RealNix;
 use crate::fleet::Fleet;
 use crate::host_plan::{HostContext, HostPlan, Wanted};
-use crate::hosts::HostFiles;
+use crate::hosts::orphans;
 use crate::master::{self, Form, Master};
-use crate::report::{Change, HostReport, Reason, Report};
-use crate::store::{Changes, Mode, RelPath, sha256};
+use crate::report::{Change, HostReport, Report};
+use crate::store::{Changes, Mode};
 use crate::strict::sealable;
 
 /// What the person at the keyboard has vouched for beyond what the digests do.
@@ -28,7 +28,7 @@ use crate::strict::sealable;
 pub struct Accept {
     /// The recipients of `.sops.yaml` as they are now.
     pub admins: bool,
-    /// The host keys that lie in the repository.
+    /// The host keys that lie in the repository, of hosts that have secrets.
     pub host_keys: bool,
 }
 
@@ -73,8 +73,9 @@ impl Plan {
         rng: &mut (impl RngCore + CryptoRng),
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let base = Base::read(request)?;
-        if let Some(plan) = base.unchanged() {
+        let base = Base::read(request.fleet, request.master)?;
+        let mut planner = Planner { request, base, new_admins: false, rekey: false };
+        if let Some(plan) = planner.unchanged() {
             return Ok(plan);
         }
         let tree = master::evaluate(request.master.form, request.text, request.real_nix)?;
@@ -82,10 +83,10 @@ impl Plan {
         let topology = &request.fleet.topology;
         let delivered = nixmox_cascade::resolve(topology, &nodes).map_err(Error::Cascade)?;
         let wanted = wanted(delivered)?;
-        base.check_admins()?;
-        let sealed_master = base.seal_master(rng, now)?;
-        let hosts = base.hosts(&wanted, &sealed_master.key, rng, now)?;
-        let mut plan = base.assemble(sealed_master, hosts);
+        planner.judge(&wanted)?;
+        let sealed_master = planner.seal_master(rng, now)?;
+        let hosts = planner.hosts(&wanted, &sealed_master.key, rng, now)?;
+        let mut plan = planner.assemble(sealed_master, hosts);
         plan.report.lints = nixmox_cascade::lint(topology, &nodes).map_err(Error::Cascade)?;
         Ok(plan)
     }
@@ -108,41 +109,28 @@ impl Plan {
 
 /// Checks, before anybody writes, that the admins and the keys of hosts with secrets are vouched for.
 pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
-    let base = Base::read(request)?;
-    base.check_admins()?;
+    let base = Base::read(request.fleet, request.master)?;
+    accept_admins(base.new_admins(|_| false), request.accept)?;
     if request.accept.host_keys {
         return Ok(());
     }
     let mut hosts = Vec::new();
-    for host in unvouched_keys(request.fleet, request.master, &base.files)? {
-        if let Some(files) = base.files.get(&host) {
-            hosts.push((host, files.public_key()?.fingerprint()));
+    for host in base.unvouched_keys() {
+        if let Some(files) = base.files.get(host) {
+            hosts.push((host.clone(), files.public_key()?.fingerprint()));
         }
     }
     if hosts.is_empty() { Ok(()) } else { Err(Error::UnknownHostKeys { hosts }) }
 }
 
-/// Finds the hosts with a sealed file whose key pair no digest vouches for.
-pub(crate) fn unvouched_keys(
-    fleet: &Fleet,
-    master: &Master,
-    files: &BTreeMap<NodeName, HostFiles>,
-) -> Result<Vec<NodeName>, Error> {
-    let key = master.file.as_ref().map(|file| DigestKey::derive(file.data_key()));
-    let bytes = fleet.read(&fleet.layout.digests()?)?;
-    let known = key.zip(bytes.as_deref().and_then(Digests::parse));
-    let mut unvouched = Vec::new();
-    for (host, files) in files.iter().filter(|(_, files)| files.sealed.bytes.is_some()) {
-        let Some((private, public)) = files.key_pair(host)? else { continue };
-        let vouched = known.as_ref().is_some_and(|(key, known)| {
-            let record = known.hosts.get(host.as_ref());
-            record.is_some_and(|record| record.key.matches(&key.key(host, private, public)))
-        });
-        if !vouched {
-            unvouched.push(host.clone());
+/// Refuses recipients that nobody has vouched for, and tells whether there are any.
+fn accept_admins(new: Option<NewAdmins>, accept: Accept) -> Result<bool, Error> {
+    match new {
+        Some(NewAdmins { added, removed }) if !accept.admins => {
+            Err(Error::AdminsChanged { added, removed })
         }
+        new => Ok(new.is_some()),
     }
-    Ok(unvouched)
 }
 
 /// Turns delivered values into what can be sealed, for every host.
@@ -158,29 +146,14 @@ pub(crate) fn wanted(
         .collect()
 }
 
-/// Returns the recipients that the rules name for `path`.
-pub(crate) fn recipients(rules: &CreationRules, path: &RelPath) -> Result<Vec<Recipient>, Error> {
-    let fail = |source| Error::Rules { path: path.clone(), source };
-    let rule = rules.rule_for(path.as_str()).map_err(fail)?;
-    if rule.recipients.is_empty() {
-        return Err(Error::NoRecipients { path: path.clone() });
-    }
-    Ok(rule.recipients)
-}
-
-/// What lies in the repository before a plan, and what is known about it.
-struct Base<'a> {
+/// A plan in the making.
+struct Planner<'a> {
     request: Request<'a>,
-    /// Where the master belongs.
-    master_path: RelPath,
-    master_to: Vec<Recipient>,
-    key_to: BTreeMap<NodeName, Vec<Recipient>>,
-    admins: BTreeSet<String>,
-    files: BTreeMap<NodeName, HostFiles>,
-    digests_path: RelPath,
-    digests_bytes: Option<Vec<u8>>,
-    /// The key of the digests in the repository, and the digests; without a master there are none.
-    known: Option<(DigestKey, Digests)>,
+    base: Base<'a>,
+    /// Whether the recipients are others than an admin last recorded: then everything gets new data keys.
+    new_admins: bool,
+    /// Whether the master gets a new data key, and with it the digests a new key.
+    rekey: bool,
 }
 
 /// A master ready to be written.
@@ -190,37 +163,7 @@ struct SealedMaster {
     bytes: Option<Vec<u8>>,
 }
 
-impl<'a> Base<'a> {
-    fn read(request: Request<'a>) -> Result<Self, Error> {
-        let fleet = request.fleet;
-        let rules = fleet.rules.as_ref().ok_or(Error::NoRules)?;
-        let master_path = fleet.layout.master()?;
-        let master_to = recipients(rules, &master_path)?;
-        let mut key_to = BTreeMap::new();
-        for host in fleet.topology.hosts() {
-            let path = fleet.layout.host(&fleet.topology.dir(host))?.key;
-            key_to.insert(host.clone(), recipients(rules, &path)?);
-        }
-        let admins =
-            master_to.iter().chain(key_to.values().flatten()).map(ToString::to_string).collect();
-        let digests_path = fleet.layout.digests()?;
-        let digests_bytes = fleet.read(&digests_path)?;
-        let key = request.master.file.as_ref().map(|file| DigestKey::derive(file.data_key()));
-        let known = key.zip(digests_bytes.as_deref().and_then(Digests::parse));
-        let files = HostFiles::read_all(fleet)?;
-        Ok(Self {
-            request,
-            master_path,
-            master_to,
-            key_to,
-            admins,
-            files,
-            digests_path,
-            digests_bytes,
-            known,
-        })
-    }
-
+impl Planner<'_> {
     /// Digests everything that decides which host gets what.
     fn inputs(&self, key: &DigestKey) -> Digest {
         let fleet = self.request.fleet;
@@ -233,77 +176,48 @@ impl<'a> Base<'a> {
 
     /// Returns the plan that does nothing, when the digests prove that nothing is to be done.
     fn unchanged(&self) -> Option<Plan> {
-        let (key, known) = self.known.as_ref()?;
-        let same = self.master_stays()
-            && known.vouches_for_admins(key)
-            && known.admins == self.admins
-            && known.inputs.matches(&self.inputs(key));
-        if !same || !self.files.par_iter().all(|(host, files)| vouched(key, known, host, files)) {
+        let current = self.master_stays() && self.base.is_current(|key| self.inputs(key));
+        if !current {
             return None;
         }
         let unchanged = HostReport { change: Change::Unchanged, reasons: Vec::new() };
-        let sealed = self.files.iter().filter(|(_, files)| files.sealed.bytes.is_some());
+        let sealed = self.base.files.iter().filter(|(_, files)| files.sealed.bytes.is_some());
         let hosts = sealed.map(|(host, _)| (host.clone(), unchanged.clone())).collect();
         let report = Report {
             master: Change::Unchanged,
             hosts,
-            orphans: self.orphans(),
+            orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
             digests: Change::Unchanged,
         };
         Some(Plan { changes: Changes::new(), report })
     }
 
+    /// Decides what gets new data keys, and refuses recipients that nobody has vouched for.
+    fn judge(&mut self, wanted: &BTreeMap<NodeName, SecretTree>) -> Result<(), Error> {
+        let accept = self.request.accept;
+        let new = self.base.new_admins(|host| wanted.contains_key(host));
+        self.new_admins = accept_admins(new, accept)?;
+        self.rekey = self.new_admins || self.base.replaces_keys(wanted, accept.host_keys);
+        Ok(())
+    }
+
     /// Tells whether the master's file can stay as it is.
     fn master_stays(&self) -> bool {
         let master = self.request.master;
         let same_text = master.text == *self.request.text;
-        master.file.is_some() && same_text && master.path == self.master_path && !self.new_admins()
+        let in_place = master.path == self.base.master_path;
+        master.file.is_some() && same_text && in_place && master.sound && !self.rekey
     }
 
-    /// Tells whether the recipients are others than an admin last recorded.
-    fn new_admins(&self) -> bool {
-        match (&self.request.master.file, &self.known) {
-            (None, _) => false,
-            (Some(_), Some((key, known))) if known.vouches_for_admins(key) => {
-                known.admins != self.admins
-            }
-            (Some(file), _) => {
-                let labels: BTreeSet<&str> = file.metadata().recipients().into_iter().collect();
-                let wanted: BTreeSet<&str> = self.master_to.iter().map(Recipient::as_str).collect();
-                labels != wanted
-            }
-        }
-    }
-
-    /// Refuses recipients that nobody has vouched for.
-    fn check_admins(&self) -> Result<(), Error> {
-        if !self.new_admins() || self.request.accept.admins {
-            return Ok(());
-        }
-        let labels = || {
-            let file = self.request.master.file.as_ref();
-            let labels = file.map(|file| file.metadata().recipients()).unwrap_or_default();
-            labels.into_iter().map(str::to_owned).collect()
-        };
-        let old: BTreeSet<String> = match &self.known {
-            Some((key, known)) if known.vouches_for_admins(key) => known.admins.clone(),
-            _ => labels(),
-        };
-        Err(Error::AdminsChanged {
-            added: self.admins.difference(&old).cloned().collect(),
-            removed: old.difference(&self.admins).cloned().collect(),
-        })
-    }
-
-    /// Seals the master anew unless it stays; other recipients mean another data key.
+    /// Seals the master anew unless it stays.
     fn seal_master(
         &self,
         rng: &mut (impl RngCore + CryptoRng),
         now: Timestamp,
     ) -> Result<SealedMaster, Error> {
         let Request { master, text, .. } = self.request;
-        let kept = master.file.as_ref().filter(|_| !self.new_admins());
+        let kept = master.file.as_ref().filter(|_| !self.rekey);
         if let Some(file) = kept.filter(|_| self.master_stays()) {
             return Ok(SealedMaster { key: DigestKey::derive(file.data_key()), bytes: None });
         }
@@ -313,11 +227,11 @@ impl<'a> Base<'a> {
             None => (Keep::Key(&fresh), &fresh),
         };
         let documents = master::documents(master.form, text)?;
-        let mut options = SealOptions::new(self.master_to.iter().cloned());
+        let mut options = SealOptions::new(self.base.admins.master.iter().cloned());
         options.interaction = self.request.interaction.cloned();
         options.strict = master.form == Form::Yaml;
         let bytes = seal(&documents, (master.form.format(), &options), keep, rng, now)
-            .map_err(|source| Error::Seal { path: self.master_path.clone(), source })?;
+            .map_err(|source| Error::Seal { path: self.base.master_path.clone(), source })?;
         Ok(SealedMaster { key: DigestKey::derive(data_key), bytes: Some(bytes) })
     }
 
@@ -330,6 +244,7 @@ impl<'a> Base<'a> {
         now: Timestamp,
     ) -> Result<Vec<HostPlan>, Error> {
         let work: Vec<_> = self
+            .base
             .files
             .iter()
             .map(|(host, files)| {
@@ -338,44 +253,39 @@ impl<'a> Base<'a> {
                 (host, files, ChaCha20Rng::from_seed(seed))
             })
             .collect();
-        let plans: Result<Vec<Option<HostPlan>>, Error> = work
+        let context = HostContext {
+            base: &self.base,
+            identities: self.request.identities,
+            interaction: self.request.interaction,
+            new_key,
+            accept_key: self.request.accept.host_keys,
+            new_admins: self.new_admins,
+            now,
+        };
+        let plans: Vec<Result<Option<HostPlan>, Error>> = work
             .into_par_iter()
             .map(|(host, files, rng)| {
-                let context = HostContext {
-                    identities: self.request.identities,
-                    interaction: self.request.interaction,
-                    old_key: self.known.as_ref().map(|(key, _)| key),
-                    new_key,
-                    known: self.known_host(host),
-                    key_to: self.key_to.get(host).map(Vec::as_slice).unwrap_or_default(),
-                    accept_key: self.request.accept.host_keys,
-                    new_admins: self.new_admins(),
-                    now,
-                };
-                let wanted = Wanted { host, tree: wanted.get(host), files };
-                HostPlan::new(&context, &wanted, rng)
+                HostPlan::new(&context, &Wanted { host, tree: wanted.get(host), files }, rng)
             })
             .collect();
-        let plans: Vec<HostPlan> = plans?.into_iter().flatten().collect();
+        // Of several errors always the first host's, whichever thread was faster.
+        let plans: Vec<HostPlan> =
+            plans.into_iter().filter_map(Result::transpose).collect::<Result<_, Error>>()?;
         let unvouched = plans.iter().filter(|plan| plan.counted && !plan.vouched);
         let hosts: Vec<_> =
             unvouched.map(|plan| (plan.host.clone(), plan.fingerprint.clone())).collect();
         if hosts.is_empty() { Ok(plans) } else { Err(Error::UnknownHostKeys { hosts }) }
     }
 
-    fn known_host(&self, host: &NodeName) -> Option<&HostDigests> {
-        self.known.as_ref().and_then(|(_, known)| known.hosts.get(host.as_ref()))
-    }
-
     /// Puts the parts together: changes, what they rely on, the new digests and the report.
     fn assemble(&self, master: SealedMaster, hosts: Vec<HostPlan>) -> Plan {
         let mut changes = Changes::new();
-        let mut digests = Digests::new(&master.key, self.admins.clone(), self.inputs(&master.key));
+        let mut records = BTreeMap::new();
         let mut reports = BTreeMap::new();
         for host in hosts {
             let report = host.report();
             if host.vouched {
-                digests.hosts.insert(host.host.to_string(), host.digests);
+                records.insert(host.host.to_string(), host.digests);
             }
             for (path, bytes, mode) in host.writes {
                 changes.write(path, bytes, mode);
@@ -386,12 +296,17 @@ impl<'a> Base<'a> {
                 reports.insert(host.host, report);
             }
         }
+        if let Some(rules) = &self.request.fleet.rules {
+            changes.expect(rules.path.clone(), Some(rules.base));
+        }
+        let (key, admins) = (&master.key, self.base.admins.of_master());
+        let digests = Digests::new(key, admins, self.inputs(key), records);
         let master_change = self.write_master(master.bytes, &mut changes);
         let digests_change = self.write_digests(&digests, &mut changes);
         let report = Report {
             master: master_change,
             hosts: reports,
-            orphans: self.orphans(),
+            orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
             digests: digests_change,
         };
@@ -402,65 +317,25 @@ impl<'a> Base<'a> {
         let master = self.request.master;
         changes.expect(master.path.clone(), master.base);
         let Some(bytes) = bytes else { return Change::Unchanged };
-        if master.path != self.master_path {
+        if master.path != self.base.master_path {
+            changes.expect(self.base.master_path.clone(), None);
             changes.remove(master.path.clone());
         }
-        changes.write(self.master_path.clone(), bytes, Mode::Public);
+        changes.write(self.base.master_path.clone(), bytes, Mode::Public);
         if master.file.is_some() { Change::Updated } else { Change::Created }
     }
 
     fn write_digests(&self, digests: &Digests, changes: &mut Changes) -> Change {
-        let new = digests.to_bytes();
-        if self.digests_bytes.as_ref() == Some(&new) {
+        let (old, new) = (&self.base.digests, digests.to_bytes());
+        if old.strayed.is_none() && old.bytes.as_ref() == Some(&new) {
             return Change::Unchanged;
         }
-        changes.expect(self.digests_path.clone(), self.digests_bytes.as_deref().map(sha256));
-        changes.write(self.digests_path.clone(), new, Mode::Public);
-        if self.digests_bytes.is_some() { Change::Updated } else { Change::Created }
-    }
-
-    /// Finds sealed files in directories that belong to no host of the fleet.
-    fn orphans(&self) -> Vec<RelPath> {
-        orphans(self.request.fleet)
-    }
-}
-
-/// Finds sealed files in directories that belong to no host of the fleet.
-pub(crate) fn orphans(fleet: &Fleet) -> Vec<RelPath> {
-    let homes: BTreeSet<String> = fleet.topology.hosts().map(|h| fleet.topology.dir(h)).collect();
-    let (sealed, ..) = fleet.layout.names();
-    let stray = fleet.sealed_dirs.iter().filter(|(_, dir)| !homes.contains(dir));
-    stray
-        .filter_map(|(area, dir)| {
-            let area = if *area == Area::Private { "private/" } else { "" };
-            let path = RelPath::parse(&format!("{area}{dir}/{sealed}")).ok()?;
-            let bytes = fleet.read(&path).ok()??;
-            nixmox_sops::is_sops(&bytes, Format::Yaml).then_some(path)
-        })
-        .collect()
-}
-
-/// Tells whether the digests vouch for every file of a host, and for their being where they belong.
-fn vouched(key: &DigestKey, known: &Digests, host: &NodeName, files: &HostFiles) -> bool {
-    let strayed = [&files.sealed, &files.key, &files.public].iter().any(|f| f.strayed.is_some());
-    let Some(record) = known.hosts.get(host.as_ref()) else {
-        return files.sealed.bytes.is_none();
-    };
-    let key_ours = match files.key_pair(host) {
-        Ok(Some((private, public))) => record.key.matches(&key.key(host, private, public)),
-        _ => false,
-    };
-    let sealed_ours = match (&files.sealed.bytes, &record.sealed) {
-        (None, None) => true,
-        (Some(bytes), Some(digest)) => digest.matches(&key.sealed(host, bytes)),
-        _ => false,
-    };
-    !strayed && key_ours && sealed_ours
-}
-
-/// Adds a reason once.
-pub(crate) fn because(reasons: &mut Vec<Reason>, reason: Reason) {
-    if !reasons.contains(&reason) {
-        reasons.push(reason);
+        changes.expect(old.place().clone(), old.base());
+        if let Some(stray) = &old.strayed {
+            changes.expect(old.path.clone(), None);
+            changes.remove(stray.clone());
+        }
+        changes.write(old.path.clone(), new, Mode::Public);
+        if old.bytes.is_some() { Change::Updated } else { Change::Created }
     }
 }

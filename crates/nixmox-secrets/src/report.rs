@@ -36,9 +36,9 @@ pub enum Reason {
     KeyMade,
     /// Its key was accepted from the repository.
     KeyAccepted,
-    /// Its private key is sealed to other admins.
+    /// The admins are others: its private key is sealed to them, its file has a new data key.
     Admins,
-    /// Its files move into the overlay.
+    /// Its files move: into the overlay, or to the directory that it has now.
     Moved,
     /// It has no secrets any more.
     Dropped,
@@ -60,9 +60,9 @@ pub struct Report {
     pub master: Change,
     /// Every host that has secrets, or had some until now.
     pub hosts: BTreeMap<NodeName, HostReport>,
-    /// Sealed files of directories that belong to no host; they are left alone.
+    /// Sealed files that are no host's; they are left alone.
     pub orphans: Vec<RelPath>,
-    /// Keys whose value depends on a trap of the cascade.
+    /// Keys whose value depends on a trap of the cascade; none when nothing changes, for then nothing is evaluated.
     pub lints: Vec<Lint>,
     /// Whether the digests are the only thing that is written beside this.
     pub digests: Change,

@@ -1,12 +1,12 @@
 //! The walk over `nodes/` and `private/nodes/` that finds definitions and sealed files.
 
 use nixmox_nix::{ErrorKind, Limits};
-use nixmox_sops::CreationRules;
-use nixmox_topology::{Area, Declaration, DeclarationKind};
+use nixmox_topology::{Area, Declaration, DeclarationKind, NodeName};
 use sha2::{Digest, Sha256};
 
 use crate::fleet::{AskNix, FILE_LIMIT};
-use crate::layout::PRIVATE;
+use crate::layout::{Arrangement, PRIVATE};
+use crate::rules::Rules;
 use crate::store::{Entry, EntryKind, RelPath, Store};
 use crate::{Error, SourceProblem};
 
@@ -17,9 +17,17 @@ const HOST_FILES: [&str; 2] = ["node.nix", "host.nix"];
 pub(crate) struct Found {
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) sealed_dirs: Vec<(Area, String)>,
-    /// Whether any host's files lie in Nixverse's nested arrangement.
-    pub(crate) nested: bool,
+    /// How many directories have their files in each arrangement.
+    flat: usize,
+    nested: usize,
     pub(crate) digest: [u8; 32],
+}
+
+impl Found {
+    /// Returns the arrangement of most hosts: one stray file must not move those of all others.
+    pub(crate) fn arrangement(&self) -> Arrangement {
+        if self.nested > self.flat { Arrangement::Nested } else { Arrangement::Flat }
+    }
 }
 
 /// A walk in progress.
@@ -35,7 +43,8 @@ impl<'a> Scan<'a> {
         let found = Found {
             declarations: Vec::new(),
             sealed_dirs: Vec::new(),
-            nested: false,
+            flat: 0,
+            nested: 0,
             digest: [0; 32],
         };
         Self { store, ask_nix, found, hash: Sha256::new() }
@@ -48,10 +57,11 @@ impl<'a> Scan<'a> {
             Area::Private => "private/nodes",
         })?;
         for entry in self.store.entries(&nodes)?.into_iter().filter(|e| !e.name.starts_with('.')) {
-            let path = nodes.join(&entry.name)?;
             match entry.kind {
-                EntryKind::Dir => self.node(area, &entry.name, &path)?,
-                EntryKind::Symlink => return Err(Error::SymlinkedNode { path }),
+                EntryKind::Dir => self.node(area, &entry.name, &nodes.join(&entry.name)?)?,
+                EntryKind::Symlink => {
+                    return Err(Error::SymlinkedNode { path: nodes.join(&entry.name)? });
+                }
                 EntryKind::File | EntryKind::Other => {}
             }
         }
@@ -59,7 +69,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads and parses the `.sops.yaml` of the root, or else that of the overlay.
-    pub(crate) fn rules(&mut self, private: bool) -> Result<Option<CreationRules>, Error> {
+    pub(crate) fn rules(&mut self, private: bool) -> Result<Option<Rules>, Error> {
         let mut candidates = vec![RelPath::parse(".sops.yaml")?];
         if private {
             candidates.push(RelPath::parse(&format!("{PRIVATE}/.sops.yaml"))?);
@@ -67,9 +77,7 @@ impl<'a> Scan<'a> {
         for path in candidates {
             let Some(bytes) = self.store.read(&path, FILE_LIMIT)? else { continue };
             self.hash.update(&bytes);
-            let rules = CreationRules::parse(&bytes)
-                .map_err(|source| Error::Rules { path: path.clone(), source })?;
-            return Ok(Some(rules));
+            return Rules::parse(path, &bytes).map(Some);
         }
         Ok(None)
     }
@@ -107,7 +115,7 @@ impl<'a> Scan<'a> {
         self.found.declarations.push(Declaration { name: name.to_owned(), area, kind, file });
     }
 
-    /// Notes a directory that holds a sealed file in either arrangement.
+    /// Notes a directory that holds generated files in either arrangement.
     fn sealed(
         &mut self,
         area: Area,
@@ -115,13 +123,15 @@ impl<'a> Scan<'a> {
         path: &RelPath,
         entries: &[Entry],
     ) -> Result<(), Error> {
-        let flat = entries.iter().any(|e| e.name == "secrets.yaml" && e.kind == EntryKind::File);
+        let file = |name: &str| entries.iter().any(|e| e.name == name && e.kind == EntryKind::File);
+        let (key, flat) = (file("ssh_host_ed25519_key"), file("secrets.yaml"));
         let nested = entries.iter().any(|e| e.name == "secrets" && e.kind == EntryKind::Dir) && {
             let inside = self.store.entries(&path.join("secrets")?)?;
             inside.iter().any(|e| e.name == "default.yaml" || e.name == "fs")
         };
-        self.found.nested |= nested;
-        if flat || nested {
+        self.found.flat += usize::from(key);
+        self.found.nested += usize::from(nested);
+        if key || flat || nested {
             self.found.sealed_dirs.push((area, directory));
         }
         Ok(())
@@ -145,5 +155,5 @@ impl<'a> Scan<'a> {
 
 /// Tells whether a directory below a node's own may be that of a host made by a group.
 fn is_node_dir(name: &str) -> bool {
-    !name.starts_with('.') && !matches!(name, "common" | "secrets" | "fs" | "users")
+    !matches!(name, "secrets" | "fs" | "users") && NodeName::parse(name).is_ok()
 }

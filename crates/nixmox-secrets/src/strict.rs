@@ -4,9 +4,15 @@
 //! and it leaves names that end in `_unencrypted` in the clear. sops-nix delivers strings only. So every leaf of a
 //! host's file is a non-empty string, and what cannot be one is refused.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use nixmox_tree::{SecretTree, Value};
+use nixmox_tree::{SecretString, SecretTree, Value};
+use zeroize::Zeroizing;
+
+/// Bytes of the longest integer.
+const INT: usize = 24;
+/// Bytes of the longest float: the least one has over 320 digits when it is written without an exponent.
+const FLOAT: usize = 352;
 
 /// Why a delivered value cannot be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,7 @@ pub(crate) type Refused = (String, Unsealable);
 
 /// Turns delivered values into the tree of strings that a host's file holds.
 ///
-/// Numbers and truth values become text as JSON writes them. A name that is `null` is not delivered: that is how a
+/// Numbers and truth values become text as sops prints them: no exponent, and `1` for `1.0`. A name that is `null` is not delivered: that is how a
 /// host declines what its group would give it.
 pub(crate) fn sealable(delivered: &SecretTree) -> Result<SecretTree, Refused> {
     if delivered.get("sops").is_some() {
@@ -72,9 +78,11 @@ fn set(tree: &SecretTree, path: &mut Vec<String>) -> Result<SecretTree, Refused>
         match value {
             Value::Null => {}
             Value::Tree(below) if below.is_empty() => {}
-            value => {
-                sealed.insert(name.clone(), leaf(value, path)?);
-            }
+            value => match leaf(value, path)? {
+                // All that was in it is declined.
+                Value::Tree(below) if below.is_empty() => {}
+                leaf => drop(sealed.insert(name.clone(), leaf)),
+            },
         }
         path.pop();
     }
@@ -88,13 +96,21 @@ fn leaf(value: &Value, path: &mut Vec<String>) -> Result<Value, Refused> {
         }
         Value::String(text) => Value::String(text.clone()),
         Value::Bool(truth) => Value::string(if **truth { "true" } else { "false" }),
-        Value::Int(number) => Value::string(number.to_string()),
-        Value::Float(number) => Value::string(number.to_string()),
+        Value::Int(number) => text(**number, INT),
+        Value::Float(number) => text(**number, FLOAT),
         Value::List(items) if items.is_empty() => return Err(refuse(path, Unsealable::EmptyList)),
         Value::List(items) => Value::List(list(items, path)?),
         Value::Tree(tree) => Value::Tree(set(tree, path)?),
         Value::Null => return Err(refuse(path, Unsealable::EmptyItem)),
     })
+}
+
+/// Writes a number as text, in memory that is wiped and large enough from the start.
+fn text(number: impl fmt::Display, longest: usize) -> Value {
+    let mut text = Zeroizing::new(String::with_capacity(longest));
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{number}");
+    Value::String(SecretString::from(text))
 }
 
 fn list(items: &[Value], path: &mut Vec<String>) -> Result<Vec<Value>, Refused> {
@@ -145,6 +161,7 @@ mod tests {
     #[test]
     fn null_declines_a_value() {
         assert_eq!(sealable(&tree(Value::Null)), Ok(SecretTree::new()));
+        assert_eq!(sealable(&tree(tree(Value::Null).into())), Ok(SecretTree::new()));
     }
 
     #[test]

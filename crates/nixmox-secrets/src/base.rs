@@ -1,0 +1,138 @@
+//! What lies in a fleet's repository before a plan, and how far it is vouched for.
+
+use std::collections::BTreeMap;
+
+use nixmox_topology::NodeName;
+use nixmox_tree::SecretTree;
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::admins::{Admins, NewAdmins};
+use crate::digests::{Digest, DigestKey, Digests, HostDigests};
+use crate::fleet::Fleet;
+use crate::hosts::{Generated, HostFiles, PairFiles};
+use crate::master::Master;
+use crate::store::RelPath;
+
+/// The generated files of a fleet, its recipients and its digests, as they are.
+pub(crate) struct Base<'a> {
+    pub(crate) master: &'a Master,
+    /// Where the master belongs.
+    pub(crate) master_path: RelPath,
+    pub(crate) admins: Admins,
+    pub(crate) files: BTreeMap<NodeName, HostFiles>,
+    pub(crate) digests: Generated,
+    /// The key of the digests in the repository, and the digests; without a master there are none.
+    pub(crate) known: Option<(DigestKey, Digests)>,
+    /// Whether the recipients in the digests are those that an admin recorded.
+    trusted: bool,
+}
+
+impl<'a> Base<'a> {
+    pub(crate) fn read(fleet: &Fleet, master: &'a Master) -> Result<Self, Error> {
+        let layout = &fleet.layout;
+        let twin = if layout.private { Some(layout.public_twin().digests()?) } else { None };
+        let digests = Generated::read(fleet, layout.digests()?, twin)?;
+        let key = master.file.as_ref().map(|file| DigestKey::derive(file.data_key()));
+        let known = key.zip(digests.bytes.as_deref().and_then(Digests::parse));
+        let trusted = known.as_ref().is_some_and(|(key, known)| known.vouches_for_admins(key));
+        Ok(Self {
+            master,
+            master_path: layout.master()?,
+            admins: Admins::read(fleet)?,
+            files: HostFiles::read_all(fleet)?,
+            digests,
+            known,
+            trusted,
+        })
+    }
+
+    /// Returns the key of the digests in the repository.
+    pub(crate) fn old_key(&self) -> Option<&DigestKey> {
+        self.known.as_ref().map(|(key, _)| key)
+    }
+
+    /// Returns what was recorded of a host.
+    pub(crate) fn record(&self, host: &NodeName) -> Option<&HostDigests> {
+        self.known.as_ref().and_then(|(_, known)| known.hosts.get(host.as_ref()))
+    }
+
+    /// Finds recipients that nobody has vouched for; a master that is yet to be written has no old ones.
+    pub(crate) fn new_admins(&self, counted: impl Fn(&NodeName) -> bool) -> Option<NewAdmins> {
+        let file = self.master.file.as_ref()?;
+        let known = self.known.as_ref().map(|(_, known)| known).filter(|_| self.trusted);
+        let labels = file.metadata().recipients().into_iter().map(str::to_owned);
+        self.admins.since(known, &labels.collect(), counted)
+    }
+
+    /// Tells whether the digests vouch for a host's key pair.
+    pub(crate) fn vouches_for_key(&self, host: &NodeName, pair: PairFiles<'_>) -> bool {
+        let known = self.old_key().zip(self.record(host));
+        known.is_some_and(|(digest, record)| {
+            record.key.matches(&digest.key(host, pair.private, pair.public))
+        })
+    }
+
+    /// Finds the hosts with a sealed file whose key pair no digest vouches for; half a pair is another problem.
+    pub(crate) fn unvouched_keys(&self) -> Vec<&NodeName> {
+        let sealed = self.files.iter().filter(|(_, files)| files.sealed.bytes.is_some());
+        let unvouched = sealed.filter(|(host, files)| match files.key_pair(host) {
+            Ok(Some(pair)) => !self.vouches_for_key(host, pair),
+            _ => false,
+        });
+        unvouched.map(|(host, _)| host).collect()
+    }
+
+    /// Tells whether the digests vouch for a host's sealed file.
+    pub(crate) fn vouches_for_sealed(&self, host: &NodeName, bytes: &[u8]) -> bool {
+        let known = self.old_key().zip(self.record(host).and_then(|r| r.sealed.as_ref()));
+        known.is_some_and(|(digest, sealed)| sealed.matches(&digest.sealed(host, bytes)))
+    }
+
+    /// Tells whether a host gets another key than the one on record.
+    ///
+    /// The digests of the old one would still vouch for it if somebody brought both back, so the master then gets
+    /// another data key, and with it the digests another key.
+    pub(crate) fn replaces_keys(
+        &self,
+        wanted: &BTreeMap<NodeName, SecretTree>,
+        accepted: bool,
+    ) -> bool {
+        self.files.iter().any(|(host, files)| {
+            self.record(host).is_some()
+                && match files.key_pair(host) {
+                    Ok(None) => true,
+                    Ok(Some(pair)) => {
+                        accepted && wanted.contains_key(host) && !self.vouches_for_key(host, pair)
+                    }
+                    Err(_) => false,
+                }
+        })
+    }
+
+    /// Tells whether the digests prove that no host's files are to be changed, given the digest of all inputs.
+    pub(crate) fn is_current(&self, inputs: impl Fn(&DigestKey) -> Digest) -> bool {
+        let Some((key, known)) = &self.known else { return false };
+        self.digests.strayed.is_none()
+            && known.inputs.matches(&inputs(key))
+            && self.new_admins(|_| false).is_none()
+            && self.files.par_iter().all(|(host, files)| self.is_vouched(host, files))
+    }
+
+    /// Tells whether the digests vouch for every file of a host, and for their being where they belong.
+    fn is_vouched(&self, host: &NodeName, files: &HostFiles) -> bool {
+        let Some(record) = self.record(host) else {
+            return files.sealed.bytes.is_none();
+        };
+        let strayed = files.all().iter().any(|file| file.strayed.is_some());
+        let key_ours = match files.key_pair(host) {
+            Ok(Some(pair)) => self.vouches_for_key(host, pair),
+            _ => false,
+        };
+        let sealed_ours = match &files.sealed.bytes {
+            None => record.sealed.is_none(),
+            Some(bytes) => self.vouches_for_sealed(host, bytes),
+        };
+        !strayed && key_ours && sealed_ours
+    }
+}
