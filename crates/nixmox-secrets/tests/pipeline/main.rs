@@ -1,0 +1,16 @@
+//! The line from a master to sealed files, through the public API, on real directories and with real crypto.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers fail by panicking"
+)]
+
+mod changes;
+mod check;
+mod forms;
+mod laws;
+mod places;
+mod site;
+mod trust;
