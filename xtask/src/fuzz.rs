@@ -7,14 +7,39 @@ use crate::cargo::{Failed, cargo, root, run as run_cargo};
 use crate::{say, tools};
 
 /// Runs each target for `seconds`, then keeps the smallest corpus with the same coverage.
+///
+/// `fuzz/corpus/TARGET/` holds seeds that people chose; what grew from them is thousands of small files, kept packed
+/// in `fuzz/corpus/TARGET.tar.gz` and unpacked to `fuzz/grown/TARGET/` for a run.
 pub(crate) fn run_all(seconds: u64) -> Result<(), Failed> {
     for target in targets()? {
         say(&format!("fuzzing {target} for {seconds} s"));
+        let (grown, seeds) = (format!("fuzz/grown/{target}"), format!("fuzz/corpus/{target}"));
+        let packed = format!("fuzz/corpus/{target}.tar.gz");
+        unpack(&packed, &grown)?;
         let limit = format!("-max_total_time={seconds}");
-        run_cargo(&mut fuzz(&["run", &target, "--", &limit, "-rss_limit_mb=2048", "-timeout=20"]))?;
-        run_cargo(&mut fuzz(&["cmin", &target]))?;
+        let limits = ["--", &limit, "-rss_limit_mb=2048", "-timeout=25"];
+        run_cargo(fuzz(&["run", &target, &grown, &seeds]).args(limits))?;
+        run_cargo(&mut fuzz(&["cmin", &target, &grown]))?;
+        let same_each_time = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0"];
+        run_cargo(tar(&["-czf", &packed, "-C", &grown]).args(same_each_time).arg("."))?;
     }
     Ok(())
+}
+
+/// Unpacks a kept corpus, if there is one.
+fn unpack(packed: &str, into: &str) -> Result<(), Failed> {
+    let dir = root().join(into);
+    std::fs::create_dir_all(&dir).map_err(|e| Failed::new(format!("{}: {e}", dir.display())))?;
+    if root().join(packed).exists() {
+        run_cargo(&mut tar(&["-xzf", packed, "-C", into]))?;
+    }
+    Ok(())
+}
+
+fn tar(arguments: &[&str]) -> Command {
+    let mut tar = Command::new("tar");
+    tar.args(arguments).current_dir(root());
+    tar
 }
 
 /// Installs cargo-fuzz when it is missing, and runs.
