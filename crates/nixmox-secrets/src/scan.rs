@@ -2,6 +2,7 @@
 
 use nixmox_nix::{ErrorKind, Limits};
 use nixmox_topology::{Area, Declaration, DeclarationKind, NodeName};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::fleet::{AskNix, FILE_LIMIT};
@@ -100,11 +101,18 @@ impl<'a> Scan<'a> {
                 self.declare(area, name, file, DeclarationKind::Group { members });
             }
         }
-        self.sealed(area, format!("nodes/{name}"), path, &entries)?;
-        for child in entries.iter().filter(|e| e.kind == EntryKind::Dir && is_node_dir(&e.name)) {
+        self.note(area, format!("nodes/{name}"), Holds::look(self.store, path, &entries)?);
+        let children: Vec<&Entry> =
+            entries.iter().filter(|e| e.kind == EntryKind::Dir && is_node_dir(&e.name)).collect();
+        // A group may make thousands of hosts, each with a directory to list.
+        let store = self.store;
+        let look = |child: &&Entry| {
             let below = path.join(&child.name)?;
-            let inside = self.store.entries(&below)?;
-            self.sealed(area, format!("nodes/{name}/{}", child.name), &below, &inside)?;
+            Holds::look(store, &below, &store.entries(&below)?)
+        };
+        let holds = children.par_iter().map(look).collect::<Result<Vec<_>, Error>>()?;
+        for (child, holds) in children.iter().zip(holds) {
+            self.note(area, format!("nodes/{name}/{}", child.name), holds);
         }
         Ok(())
     }
@@ -116,25 +124,12 @@ impl<'a> Scan<'a> {
     }
 
     /// Notes a directory that holds generated files in either arrangement.
-    fn sealed(
-        &mut self,
-        area: Area,
-        directory: String,
-        path: &RelPath,
-        entries: &[Entry],
-    ) -> Result<(), Error> {
-        let file = |name: &str| entries.iter().any(|e| e.name == name && e.kind == EntryKind::File);
-        let (key, flat) = (file("ssh_host_ed25519_key"), file("secrets.yaml"));
-        let nested = entries.iter().any(|e| e.name == "secrets" && e.kind == EntryKind::Dir) && {
-            let inside = self.store.entries(&path.join("secrets")?)?;
-            inside.iter().any(|e| e.name == "default.yaml" || e.name == "fs")
-        };
-        self.found.flat += usize::from(key);
-        self.found.nested += usize::from(nested);
-        if key || flat || nested {
+    fn note(&mut self, area: Area, directory: String, holds: Holds) {
+        self.found.flat += usize::from(holds.key);
+        self.found.nested += usize::from(holds.nested);
+        if holds.key || holds.flat || holds.nested {
             self.found.sealed_dirs.push((area, directory));
         }
-        Ok(())
     }
 
     /// Learns the member names of a group without forcing what they are set to.
@@ -150,6 +145,26 @@ impl<'a> Scan<'a> {
             }
             Err(source) => Err(fail(SourceProblem::Nix { text, source })),
         }
+    }
+}
+
+/// Which generated files a directory holds.
+struct Holds {
+    key: bool,
+    flat: bool,
+    nested: bool,
+}
+
+impl Holds {
+    fn look(store: &Store, path: &RelPath, entries: &[Entry]) -> Result<Self, Error> {
+        let has = |name: &str, kind| entries.iter().any(|e| e.name == name && e.kind == kind);
+        let nested = has("secrets", EntryKind::Dir) && {
+            let inside = store.entries(&path.join("secrets")?)?;
+            inside.iter().any(|e| e.name == "default.yaml" || e.name == "fs")
+        };
+        let [key, flat] =
+            ["ssh_host_ed25519_key", "secrets.yaml"].map(|name| has(name, EntryKind::File));
+        Ok(Self { key, flat, nested })
     }
 }
 
