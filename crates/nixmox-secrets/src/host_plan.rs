@@ -57,7 +57,7 @@ pub(crate) struct HostPlan {
     pub(crate) vouched: bool,
     /// Whether the secrets count the host.
     pub(crate) counted: bool,
-    /// Of the public key.
+    /// Of the public key, when nobody vouches for it.
     pub(crate) fingerprint: String,
 }
 
@@ -65,7 +65,6 @@ pub(crate) struct HostPlan {
 struct KeyPair<'a> {
     /// The private key, when it had to be opened or was made.
     opened: Option<HostKey>,
-    public: HostPublicKey,
     private_file: Cow<'a, [u8]>,
     public_file: Cow<'a, [u8]>,
     /// Who vouches for it.
@@ -83,6 +82,13 @@ enum Voucher {
     Person,
     /// Nobody.
     Nobody,
+}
+
+impl KeyPair<'_> {
+    /// Returns the public key; it is read only where it is used, because proving it sound takes a while.
+    fn public(&self, files: &HostFiles) -> Result<HostPublicKey, Error> {
+        self.opened.as_ref().map_or_else(|| files.public_key(), |key| Ok(key.public()))
+    }
 }
 
 impl HostPlan {
@@ -103,9 +109,9 @@ impl HostPlan {
         let Some(pair) = key_pair(context, wanted, &mut plan, &mut rng)? else {
             return Ok(plan.change.is_some().then_some(plan));
         };
-        plan.fingerprint = pair.public.fingerprint();
         plan.vouched = pair.voucher != Voucher::Nobody;
         if plan.counted && !plan.vouched {
+            plan.fingerprint = pair.public(wanted.files)?.fingerprint();
             // The whole run stops at this host: nothing is sealed to its key, not even in memory.
             return Ok(Some(plan));
         }
@@ -188,13 +194,11 @@ fn key_pair<'a>(
 /// Makes a key pair; its private file is yet to be sealed.
 fn made_pair<'a>(wanted: &Wanted<'_>, plan: &mut HostPlan, rng: &mut ChaCha20Rng) -> KeyPair<'a> {
     let key = HostKey::generate(rng);
-    let public = key.public();
-    let line = public.to_openssh(&key_comment(wanted.host)).into_bytes();
+    let line = key.public().to_openssh(&key_comment(wanted.host)).into_bytes();
     plan.writes.push((wanted.files.public.path.clone(), line.clone(), Mode::Public));
     because(&mut plan.reasons, Reason::KeyMade);
     KeyPair {
         opened: Some(key),
-        public,
         private_file: Cow::Borrowed(&[]),
         public_file: Cow::Owned(line),
         voucher: Voucher::Made,
@@ -231,7 +235,6 @@ fn found_pair<'a>(
     };
     Ok(KeyPair {
         opened,
-        public: wanted.files.public_key()?,
         private_file: Cow::Borrowed(files.private),
         public_file: Cow::Borrowed(files.public),
         voucher,
@@ -313,7 +316,7 @@ fn seal_values(
     keep: Option<&DecryptedFile>,
     rng: &mut ChaCha20Rng,
 ) -> Result<Vec<u8>, Error> {
-    let recipient = Recipient::parse(&pair.public.age_recipient())
+    let recipient = Recipient::parse(&pair.public(wanted.files)?.age_recipient())
         .map_err(|source| Error::Recipient { host: wanted.host.clone(), source })?;
     let mut options = SealOptions::new([recipient]);
     options.strict = true;
