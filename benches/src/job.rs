@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nixmox_secrets::{Accept, Change, Draft, Fleet, Form, Options, Outcome, master};
+use nixmox_secrets::{Accept, Change, Draft, Form, Master, Options, Outcome, master};
 use nixmox_sops::Identities;
 use nixmox_tree::{SecretString, Value};
 use rand_chacha::ChaCha20Rng;
@@ -130,8 +130,7 @@ fn admin(root: &Path) -> Result<Identities, Failure> {
 pub(crate) fn get(root: &Path, path: &[String]) -> Result<Option<SecretString>, Failure> {
     let identities = admin(root)?;
     let root = nixmox_secrets::find(&root.join("nodes")).ok_or("no fleet")?;
-    let fleet = Fleet::open(&root, &|_| None)?;
-    let master = nixmox_secrets::Master::open(&fleet, &identities)?;
+    let master = Master::open_alone(&root, &identities)?;
     let tree = master::evaluate(master.form(), master.text(), None)?;
     Ok(match tree.at(path) {
         Some(Value::String(text)) => Some(text.clone()),

@@ -112,7 +112,7 @@ impl Fleet {
 
 /// Tells whether the fleet has an overlay. One that is a link is refused: what belongs into it would be written, in
 /// the open, beside it.
-fn has_overlay(store: &Store) -> Result<bool, Error> {
+pub(crate) fn has_overlay(store: &Store) -> Result<bool, Error> {
     let entries = store.entries(&RelPath::root())?;
     match entries.iter().find(|entry| entry.name == PRIVATE).map(|entry| entry.kind) {
         Some(EntryKind::Symlink) => Err(Error::SymlinkedNode { path: RelPath::parse(PRIVATE)? }),

@@ -1,13 +1,16 @@
 //! The master: the one file of secrets that people edit.
 
+use std::path::Path;
+
 use nixmox_nix::{EditError, Limits};
 use nixmox_sops::{DecryptedFile, Documents, EncryptedFile, Format, Identities, Indent, detect};
 use nixmox_tree::{SecretBytes, SecretString, SecretTree, Value};
 use sha2::{Digest, Sha256};
 
 use crate::edit::{RealNix, ask_real_nix};
-use crate::fleet::Fleet;
-use crate::store::RelPath;
+use crate::fleet::{FILE_LIMIT, Fleet, has_overlay};
+use crate::layout::{Arrangement, Layout};
+use crate::store::{RelPath, Store};
 use crate::{Error, TextProblem};
 
 /// What the master's text is written in.
@@ -55,11 +58,27 @@ impl Master {
     /// `private/`, [`Error::Parse`] and [`Error::Open`] when it is malformed, has been tampered with, or no identity
     /// opens it.
     pub fn open(fleet: &Fleet, identities: &Identities) -> Result<Self, Error> {
-        let wanted = fleet.layout.master()?;
-        let mut found = fleet.read(&wanted)?.map(|bytes| (wanted.clone(), bytes));
-        if fleet.layout.private {
-            let public = fleet.layout.public_twin().master()?;
-            if let Some(bytes) = fleet.read(&public)? {
+        Self::find(&fleet.store, &fleet.layout, identities)
+    }
+
+    /// Opens the master of the fleet at `root` without a look at its nodes: all that reading a value takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Master::open`], and [`Error::Store`] when the fleet cannot be read.
+    pub fn open_alone(root: &Path, identities: &Identities) -> Result<Self, Error> {
+        let store = Store::open(root)?;
+        // Where the master lies does not depend on the arrangement of hosts' files.
+        let layout = Layout { arrangement: Arrangement::default(), private: has_overlay(&store)? };
+        Self::find(&store, &layout, identities)
+    }
+
+    fn find(store: &Store, layout: &Layout, identities: &Identities) -> Result<Self, Error> {
+        let wanted = layout.master()?;
+        let mut found = store.read(&wanted, FILE_LIMIT)?.map(|bytes| (wanted.clone(), bytes));
+        if layout.private {
+            let public = layout.public_twin().master()?;
+            if let Some(bytes) = store.read(&public, FILE_LIMIT)? {
                 if found.is_some() {
                     return Err(Error::BothAreas { public, private: wanted });
                 }
