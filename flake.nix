@@ -1,5 +1,5 @@
 {
-  description = "One repository, many NixOS machines: secrets first";
+  description = "nixmox: one secrets file in, one sealed file per host out";
 
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
 
@@ -12,93 +12,38 @@
         "x86_64-darwin"
         "aarch64-darwin"
       ];
-      eachSystem = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
-      workspace = (builtins.fromTOML (builtins.readFile ./Cargo.toml)).workspace.package;
-
-      nixmox-secrets =
-        pkgs:
-        pkgs.rustPlatform.buildRustPackage {
-          pname = "nixmox-secrets";
-          inherit (workspace) version;
-          src = self;
-          cargoLock.lockFile = ./Cargo.lock;
-          cargoBuildFlags = [ "--package=nixmox-secrets-cli" ];
-          # The tests of the whole workspace need other people's tools and the network: `cargo xtask test` has both.
-          cargoTestFlags = [
-            "--package=nixmox-tree"
-            "--package=nixmox-topology"
-            "--package=nixmox-cascade"
-            "--package=nixmox-hostkey"
-            "--package=nixmox-sops"
-          ];
-          nativeBuildInputs = [ pkgs.installShellFiles ];
-          postInstall = ''
-            for shell in bash fish zsh; do
-              $out/bin/nixmox-secrets completions $shell > nixmox-secrets.$shell
-              installShellCompletion --cmd nixmox-secrets --$shell nixmox-secrets.$shell
-            done
-            $out/bin/nixmox-secrets man --dir man
-            installManPage man/*.1
-          '';
-          meta = {
-            description = "One secrets file in, one sealed file per host out";
-            license = [
-              pkgs.lib.licenses.mit
-              pkgs.lib.licenses.asl20
-            ];
-            mainProgram = "nixmox-secrets";
-          };
-        };
-
-      # The package's own build, ended by another command of cargo.
-      cargoCheck =
-        pkgs: name: tools: command:
-        (nixmox-secrets pkgs).overrideAttrs (old: {
-          pname = "nixmox-${name}";
-          nativeBuildInputs = old.nativeBuildInputs ++ tools;
-          buildPhase = command;
-          doCheck = false;
-          installPhase = "touch $out";
-          postInstall = "";
-        });
+      eachSystem = f: nixpkgs.lib.genAttrs systems (system: f system nixpkgs.legacyPackages.${system});
     in
     {
-      packages = eachSystem (pkgs: {
-        nixmox-secrets = nixmox-secrets pkgs;
-        default = nixmox-secrets pkgs;
-      });
+      packages = eachSystem (
+        system: pkgs: rec {
+          nixmox-secrets = pkgs.callPackage ./nix/package.nix { };
+          default = nixmox-secrets;
+        }
+      );
 
-      apps = eachSystem (pkgs: {
-        default = {
-          type = "app";
-          program = "${nixmox-secrets pkgs}/bin/nixmox-secrets";
-        };
-      });
+      apps = eachSystem (
+        system: pkgs: rec {
+          nixmox-secrets = {
+            type = "app";
+            program = nixpkgs.lib.getExe self.packages.${system}.nixmox-secrets;
+            meta.description = "Edit, seal and check the secrets of a fleet";
+          };
+          default = nixmox-secrets;
+        }
+      );
 
-      checks = eachSystem (pkgs: {
-        build = nixmox-secrets pkgs;
-        clippy = cargoCheck pkgs "clippy" [ pkgs.clippy ] "cargo clippy --workspace --all-targets -- -D warnings";
-        format = cargoCheck pkgs "format" [ pkgs.rustfmt ] "cargo fmt --all --check";
-      });
+      checks = eachSystem (
+        system: pkgs:
+        pkgs.callPackage ./nix/checks.nix { inherit (self.packages.${system}) nixmox-secrets; }
+      );
 
-      devShells = eachSystem (pkgs: {
-        default = pkgs.mkShell {
-          inputsFrom = [ (nixmox-secrets pkgs) ];
-          packages = [
-            pkgs.age
-            pkgs.cargo-nextest
-            pkgs.clippy
-            pkgs.git
-            pkgs.nodejs
-            pkgs.openssh
-            pkgs.rustfmt
-            pkgs.tmux
-            pkgs.vim
-          ]
-          ++ pkgs.lib.optional pkgs.stdenv.hostPlatform.isLinux pkgs.strace;
-        };
-      });
+      devShells = eachSystem (
+        system: pkgs: {
+          default = pkgs.callPackage ./nix/shell.nix { inherit (self.packages.${system}) nixmox-secrets; };
+        }
+      );
 
-      formatter = eachSystem (pkgs: pkgs.nixfmt-rfc-style);
+      formatter = eachSystem (system: pkgs: pkgs.nixfmt-tree);
     };
 }
