@@ -7,7 +7,7 @@ use nixmox_nix::{ErrorKind, Span, line_col, masked_line};
 use nixmox_secrets::identities::{Loaded, Source};
 use nixmox_secrets::store::StoreError;
 use nixmox_secrets::{Error, SourceProblem, TextProblem};
-use nixmox_sops::{DecryptError, PlainError};
+use nixmox_sops::{DecryptError, PlainError, ValueError};
 use nixmox_tree::SecretString;
 
 /// Explains that no fleet was found.
@@ -40,9 +40,7 @@ fn plain(error: Error) -> Failure {
 
 fn exit(error: &Error) -> Exit {
     match error {
-        Error::Open { source: DecryptError::MacMismatch | DecryptError::MacMissing, .. } => {
-            Exit::MacMismatch
-        }
+        Error::Open { source, .. } if is_tampered(source) => Exit::MacMismatch,
         Error::NoMaster { .. } => Exit::NoFile,
         Error::NoRules | Error::Rules { .. } | Error::NoRecipients { .. } => Exit::Config,
         Error::Topology(_) | Error::Cascade(_) | Error::Unsealable { .. } | Error::Parse { .. } => {
@@ -86,7 +84,7 @@ fn hints(error: &Error) -> Vec<String> {
         Error::BothAreas { public, .. } => {
             vec![format!("compare the two and remove one, most likely {public}")]
         }
-        Error::Open { source: DecryptError::MacMismatch | DecryptError::MacMissing, path } => {
+        Error::Open { source, path } if is_tampered(source) => {
             vec![format!(
                 "somebody changed {path} without its key; restore it with `git checkout -- {path}`"
             )]
@@ -128,8 +126,25 @@ fn store(error: StoreError) -> Failure {
     Failure::from_error(exit, error).hint(hint)
 }
 
+/// Tells whether a file was changed by somebody without its key.
+fn is_tampered(error: &DecryptError) -> bool {
+    use DecryptError::{MacMismatch, MacMissing, Value};
+    matches!(error, MacMismatch | MacMissing | Value { source: ValueError::Authentication, .. })
+}
+
 fn is_missing_key(error: &DecryptError) -> bool {
     matches!(error, DecryptError::NoIdentity | DecryptError::NoUsableKey { .. })
+}
+
+/// Explains why a file that need not be of the fleet does not open; `loaded` as for [`explain`].
+pub(crate) fn unopened(name: &str, error: DecryptError, loaded: Option<&Loaded>) -> Failure {
+    let exit = match &error {
+        error if is_tampered(error) => Exit::MacMismatch,
+        error if is_missing_key(error) => Exit::NoIdentity,
+        _ => Exit::Failure,
+    };
+    let failure = Failure::new(exit, format!("{name} cannot be opened")).because(error);
+    if exit == Exit::NoIdentity { no_key(failure, loaded) } else { failure }
 }
 
 /// Adds where keys were looked for, and what was wrong with the sources.
@@ -142,7 +157,8 @@ fn no_key(failure: Failure, loaded: Option<&Loaded>) -> Failure {
     };
     let mut failure = failure;
     for (source, error) in &loaded.problems {
-        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+        let error: &dyn std::error::Error = error;
+        let causes = std::iter::successors(Some(error), |e| e.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
         failure = failure.hint(format!("{} was not used: {}", name(source), causes.join(": ")));
     }

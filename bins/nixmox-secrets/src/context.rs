@@ -61,6 +61,11 @@ impl Context {
         self.loaded.get_or_init(load_identities)
     }
 
+    /// Returns the user's keys, if a command has needed them.
+    pub(crate) fn loaded_if_asked(&self) -> Option<&Loaded> {
+        self.loaded.get()
+    }
+
     /// Uses these keys instead of the user's.
     pub(crate) fn with_keys(self, loaded: Loaded) -> Self {
         Self { loaded: OnceCell::from(loaded), ..self }
@@ -91,7 +96,7 @@ impl Context {
 
     /// Turns an error of the libraries into what a person is told.
     pub(crate) fn explain(&self, error: nixmox_secrets::Error) -> Failure {
-        advice::explain(error, self.loaded.get())
+        advice::explain(error, self.loaded_if_asked())
     }
 }
 

@@ -23,11 +23,10 @@ fn unknown(topology: &Topology, name: &str) -> Failure {
     let message = format!("`{name}` is neither a host nor a group of this fleet");
     let failure = Failure::new(Exit::BadPath, message);
     let nearest: Vec<_> = topology.closest(name).iter().map(ToString::to_string).collect();
-    let failure = match nearest.as_slice() {
-        [] => failure,
+    match nearest.as_slice() {
+        [] => failure.hint("values beside `nodes` go to no host; only the editor reaches them"),
         names => failure.hint(format!("did you mean {}?", names.join(" or "))),
-    };
-    failure.hint("a value beside the nodes is written with its full path only in the editor")
+    }
 }
 
 /// Splits at dots outside double quotes; nothing when a quote stays open or a name is empty.

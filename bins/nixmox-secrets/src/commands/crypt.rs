@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::Fleet;
 use nixmox_sops::{
-    CreationRule, CreationRules, DecryptError, Documents, EncryptedFile, Format, Identities,
-    Indent, Keep, Recipient, SealOptions, is_sops, seal,
+    CreationRule, CreationRules, Documents, EncryptedFile, Format, Identities, Indent, Keep,
+    Recipient, SealOptions, is_sops, seal,
 };
 use rand_core::OsRng;
 
 use super::input::read_file;
 use super::values;
+use crate::advice;
 use crate::args::{Args, Crypt, Evaluate, Trust};
 use crate::context::{Context, interaction};
 
@@ -58,14 +59,9 @@ pub(crate) fn decrypt(args: &Args, crypt: &Crypt) -> Result<Exit, Failure> {
         Some(node) => file.open(&host_identities(&context, node)?),
         None => file.open(&context.loaded().identities),
     };
-    let opened = opened.map_err(|e| {
-        let exit = match e {
-            DecryptError::MacMismatch | DecryptError::MacMissing => Exit::MacMismatch,
-            DecryptError::NoIdentity | DecryptError::NoUsableKey { .. } => Exit::NoIdentity,
-            _ => Exit::Failure,
-        };
-        Failure::new(exit, format!("{name} cannot be opened")).because(e)
-    })?;
+    // A host's key is not one of those that were looked for.
+    let loaded = if crypt.node.is_none() { context.loaded_if_asked() } else { None };
+    let opened = opened.map_err(|error| advice::unopened(&name.to_string(), error, loaded))?;
     let plain = opened.documents().to_bytes(format, Indent::default()).map_err(|e| {
         Failure::new(Exit::Failure, format!("{name} cannot be written out")).because(e)
     })?;

@@ -37,7 +37,8 @@ pub(crate) fn man(dir: Option<&Path>) -> Result<Exit, Failure> {
 
 fn write_pages(dir: &Path, command: &Command, name: &str) -> std::io::Result<()> {
     // clap keeps names for as long as the program runs; there are a few dozen.
-    let named = command.clone().name(name.to_owned().leak() as &'static str);
+    let kept: &'static str = name.to_owned().leak();
+    let named = command.clone().name(kept);
     let mut page = Vec::new();
     Man::new(named).render(&mut page)?;
     std::fs::write(dir.join(format!("{name}.1")), page)?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
-use nixmox_cascade::{Delivery, Leaf};
+use nixmox_cascade::{CascadeError, Delivery, Leaf};
 use nixmox_cli::terminal::{Table, escape, width};
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::{Error, Fleet, master, open};
+use nixmox_topology::NodeName;
 use nixmox_tree::{SecretTree, Value};
 use serde_json::json;
 
@@ -41,7 +42,14 @@ impl Opened {
         if topology.hosts().any(|host| host.as_ref() == name) {
             return Ok(());
         }
-        let nearest = topology.closest(name).iter().map(ToString::to_string).collect();
+        let below: Vec<_> = topology.hosts_of(name).iter().map(ToString::to_string).collect();
+        if !below.is_empty() {
+            return Err(Failure::new(Exit::BadPath, format!("`{name}` is a group, not a host"))
+                .hint(format!("its hosts: {}", below.join(", "))));
+        }
+        let is_host = |near: &&NodeName| topology.hosts().any(|host| host == *near);
+        let nearest = topology.closest(name);
+        let nearest = nearest.iter().filter(is_host).map(ToString::to_string).collect();
         Err(context.explain(Error::NoSuchHost { name: name.to_owned(), nearest }))
     }
 
@@ -53,7 +61,13 @@ impl Opened {
 
     fn leaves(&self, context: &Context, host: &str, path: &[&str]) -> Result<Vec<Leaf>, Failure> {
         let explained = nixmox_cascade::explain(self.fleet.topology(), &self.nodes, host, path);
-        Ok(explained.map_err(|error| context.explain(Error::Cascade(error)))?.leaves)
+        let explained = explained.map_err(|error| match error {
+            CascadeError::NothingThere { .. } if !path.is_empty() => {
+                Error::NoSuchSecret { path: format!("{host}.{}", paths::show(path)) }
+            }
+            error => Error::Cascade(error),
+        });
+        Ok(explained.map_err(|error| context.explain(error))?.leaves)
     }
 }
 
