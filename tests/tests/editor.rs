@@ -26,7 +26,7 @@ fn bytes(env: &TestEnv) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Demands that no text and no lock are left behind.
 #[track_caller]
 fn is_over(env: &TestEnv) {
-    assert_eq!(files(&env.path("run")), [PathBuf::new(); 0]);
+    assert_eq!(files(&env.path("run")), Vec::<PathBuf>::new());
     env.run(&["check"]).ends(0);
 }
 

@@ -4,11 +4,7 @@
 //! Every run is traced by `strace` (Debian package strace), so that arguments and environments of children, files
 //! opened for writing, and everything written is seen. Afterwards all directories are searched.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;
