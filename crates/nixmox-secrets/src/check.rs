@@ -171,9 +171,9 @@ impl<'a> Check<'a> {
     /// Checks what can be seen without any key.
     fn outside(mut self) -> Result<Checked, Error> {
         self.surroundings()?;
-        let per_host: Result<Vec<Vec<Problem>>, Error> =
+        let per_host: Vec<Result<Vec<Problem>, Error>> =
             self.files.par_iter().map(|(_, files)| outside_of_host(self.fleet, files)).collect();
-        self.problems.extend(per_host?.into_iter().flatten());
+        self.collect(per_host)?;
         Ok(self.finish(false))
     }
 
@@ -185,7 +185,7 @@ impl<'a> Check<'a> {
         wanted: &BTreeMap<NodeName, SecretTree>,
     ) -> Result<Checked, Error> {
         self.surroundings()?;
-        let per_host: Result<Vec<Vec<Problem>>, Error> = self
+        let per_host: Vec<Result<Vec<Problem>, Error>> = self
             .files
             .par_iter()
             .map(|(host, files)| {
@@ -202,7 +202,7 @@ impl<'a> Check<'a> {
                 Ok(found)
             })
             .collect();
-        self.problems.extend(per_host?.into_iter().flatten());
+        self.collect(per_host)?;
         self.trust(base, wanted);
         Ok(self.finish(true))
     }
@@ -250,6 +250,14 @@ impl<'a> Check<'a> {
         }
         if let Some(stray) = master.strayed {
             self.found(stray, ProblemKind::Misplaced(master.path));
+        }
+        Ok(())
+    }
+
+    /// Takes the problems of all hosts, or the error of the first that has one.
+    fn collect(&mut self, per_host: Vec<Result<Vec<Problem>, Error>>) -> Result<(), Error> {
+        for problems in per_host {
+            self.problems.extend(problems?);
         }
         Ok(())
     }

@@ -110,9 +110,10 @@ impl<'a> Scan<'a> {
             let below = path.join(&child.name)?;
             Holds::look(store, &below, &store.entries(&below)?)
         };
-        let holds = children.par_iter().map(look).collect::<Result<Vec<_>, Error>>()?;
+        // Of several errors always the first directory's, whichever thread was faster.
+        let holds: Vec<Result<Holds, Error>> = children.par_iter().map(look).collect();
         for (child, holds) in children.iter().zip(holds) {
-            self.note(area, format!("nodes/{name}/{}", child.name), holds);
+            self.note(area, format!("nodes/{name}/{}", child.name), holds?);
         }
         Ok(())
     }
