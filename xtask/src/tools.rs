@@ -7,7 +7,7 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: [(&str, &str); 15] = [
     ("age", "age"),
     ("git", "git"),
     ("jq", "jq"),
@@ -17,6 +17,7 @@ const TOOLS: [(&str, &str); 14] = [
     ("npm", "npm"),
     ("prlimit", "util-linux"),
     ("python3", "python3"),
+    ("script", "bsdutils"),
     ("setsid", "util-linux"),
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
