@@ -194,7 +194,7 @@ fn key_pair<'a>(
 /// Makes a key pair; its private file is yet to be sealed.
 fn made_pair<'a>(wanted: &Wanted<'_>, plan: &mut HostPlan, rng: &mut ChaCha20Rng) -> KeyPair<'a> {
     let key = HostKey::generate(rng);
-    let line = key.public().to_openssh(&key_comment(wanted.host)).into_bytes();
+    let line = format!("{}\n", key.public().to_openssh(&key_comment(wanted.host))).into_bytes();
     plan.writes.push((wanted.files.public.path.clone(), line.clone(), Mode::Public));
     because(&mut plan.reasons, Reason::KeyMade);
     KeyPair {
