@@ -81,6 +81,10 @@ fn hints(error: &Error) -> Vec<String> {
             let way = "if that is what you want, repeat with --accept-admins; everything that admins can open is then sealed anew";
             added.chain(removed).chain([way.to_owned()]).collect()
         }
+        Error::ScatteredHost { places, .. } => {
+            let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+            vec![format!("keep one of {} and remove the others", places.join(", "))]
+        }
         Error::BothAreas { public, .. } => {
             vec![format!("compare the two and remove one, most likely {public}")]
         }

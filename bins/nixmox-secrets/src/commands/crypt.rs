@@ -80,7 +80,15 @@ fn fleet(context: &Context) -> Result<Fleet, Failure> {
 
 fn host_recipient(args: &Args, host: &str) -> Result<Recipient, Failure> {
     let context = Context::find(args)?;
-    nixmox_secrets::host_recipient(&fleet(&context)?, host).map_err(|error| context.explain(error))
+    let recipient = nixmox_secrets::host_recipient(&fleet(&context)?, host)
+        .map_err(|error| context.explain(error))?;
+    // No master is opened here that could vouch for the key: whoever encrypts is told whose it is.
+    let told = writeln!(
+        anstream::stderr(),
+        "encrypting to {recipient}, the key of {host} in this repository"
+    );
+    told.map(|()| recipient)
+        .map_err(|e| Failure::new(Exit::Write, "cannot write to standard error").because(e))
 }
 
 fn host_identities(context: &Context, host: &str) -> Result<Identities, Failure> {
