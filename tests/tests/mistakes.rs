@@ -421,17 +421,26 @@ fn names_do_not_drive_the_terminal() {
 #[test]
 fn a_planted_journal_writes_nothing_outside() {
     let env = fleet(Shape::default());
-    let txn = env.path("fleet/.nixmox/txn");
-    fs::create_dir(&txn).unwrap();
-    fs::write(txn.join("0"), "planted").unwrap();
+    // A journal as the program writes it: of a commit that is decided and not completed.
+    let kill = ["-e", "trace=renameat", "-e", "inject=renameat:signal=SIGKILL:when=2"];
+    let killed = env.traced(&kill, &["set", "routers.psk"], "new");
+    assert_eq!(killed.ran.signal, Some(9), "{killed:#?}");
+    let journal = env.path("fleet/.nixmox/txn/journal");
+    let written = fs::read_to_string(&journal).unwrap();
+    assert!(written.contains(&format!("\"{SEALED}\"")), "{written}");
+    let before = bytes(&env.path("fleet/nodes"));
     let target = env.path("given/planted");
-    for path in ["../given/planted", target.to_str().expect("UTF-8"), "nodes/../../given/planted"] {
-        let journal = format!(
-            "{{\"version\":1,\"operations\":[{{\"write\":{{\"path\":\"{path}\",\"staged\":\"0\"}}}}]}}"
-        );
-        fs::write(txn.join("journal"), journal).unwrap();
-        let ran = env.run_with(&["set", "routers.psk"], "new");
-        assert!(!target.exists(), "{ran:#?}");
-        assert!(ran.code != Some(101) && ran.signal.is_none(), "{ran:#?}");
+    let absolute = target.display().to_string();
+    for path in
+        ["../given/planted", &absolute, "nodes/../../given/planted", ".git/config", ".nixmox/lock"]
+    {
+        fs::write(&journal, written.replace(SEALED, path)).unwrap();
+        let ran = env.run_with(&["set", "routers.psk"], "new").ends(1);
+        refused(&ran);
+        assert!(!target.exists() && !env.path("fleet/.git").exists(), "{ran:#?}");
+        assert_eq!(bytes(&env.path("fleet/nodes")), before);
     }
+    fs::write(&journal, written).unwrap();
+    env.run_with(&["set", "routers.psk"], "newer").ends(0);
+    env.run(&["check"]).ends(0);
 }
