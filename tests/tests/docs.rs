@@ -1,5 +1,7 @@
 //! The documents are true: every transcript is run again, every link leads somewhere, every table is the code's.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

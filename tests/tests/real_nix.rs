@@ -2,6 +2,8 @@
 //!
 //! The judge is Debian's `nix-bin`; without `nix-instantiate` these tests fail.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::fs;
 
 use nixmox_tests::{Shape, TestEnv};

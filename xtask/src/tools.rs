@@ -7,9 +7,11 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 15] = [
+const TOOLS: [(&str, &str); 19] = [
     ("age", "age"),
+    ("fish", "fish"),
     ("git", "git"),
+    ("groff", "groff-base"),
     ("jq", "jq"),
     ("nano", "nano"),
     ("nix-instantiate", "nix-bin"),
@@ -18,11 +20,13 @@ const TOOLS: [(&str, &str); 15] = [
     ("prlimit", "util-linux"),
     ("python3", "python3"),
     ("script", "bsdutils"),
+    ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
     ("tmux", "tmux"),
     ("vim", "vim"),
+    ("zsh", "zsh"),
 ];
 
 /// Makes sure that every program is there: installs the missing ones on Debian as root, elsewhere names them.
