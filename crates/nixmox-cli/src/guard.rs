@@ -2,7 +2,7 @@
 //!
 //! Whatever holds plaintext or has changed the terminal registers here. A thread waits for SIGINT, SIGQUIT, SIGTERM
 //! and SIGHUP; when one comes it ends the editor, undoes everything and exits with 128 + the signal's number. While
-//! an editor has the terminal, SIGINT and SIGQUIT are the editor's and are ignored here.
+//! an editor has the terminal, and for a moment after, SIGINT and SIGQUIT are the editor's and are ignored here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
@@ -21,6 +21,10 @@ use crate::plaintext::Directory;
 
 /// How long an editor may take to end after SIGTERM, before SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long after an editor's end an interrupt still counts as the editor's: a Ctrl-C that ends it comes here too, and
+/// may be looked at only after the editor is gone. What was typed must not be thrown away for that.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// One thing to undo. Undoing twice does no harm.
 #[derive(Clone)]
@@ -53,11 +57,20 @@ struct State {
     next: u64,
     undo: BTreeMap<u64, Undo>,
     editor: Option<Pid>,
+    /// When the last editor ended.
+    ended: Option<Instant>,
     ending: bool,
 }
 
+impl State {
+    /// Tells whether an interrupt is meant for the editor rather than for this program.
+    fn interrupts_the_editor(&self) -> bool {
+        self.editor.is_some() || self.ended.is_some_and(|ended| ended.elapsed() < GRACE)
+    }
+}
+
 static STATE: Mutex<State> =
-    Mutex::new(State { next: 0, undo: BTreeMap::new(), editor: None, ending: false });
+    Mutex::new(State { next: 0, undo: BTreeMap::new(), editor: None, ended: None, ending: false });
 static EDITOR_ENDED: Condvar = Condvar::new();
 static WATCH: Once = Once::new();
 
@@ -87,13 +100,22 @@ impl Drop for Guard {
     }
 }
 
+/// Notes that a person is asked something: from now on interrupts are meant for this program.
+pub(crate) fn question_begins() {
+    state().ended = None;
+}
+
 /// Runs an editor to its end; the terminal's interrupts are the editor's meanwhile.
 pub(crate) fn run_editor(command: &mut Command) -> io::Result<ExitStatus> {
     WATCH.call_once(watch);
     let mut child = spawn(command)?;
     let ended = wait_without_reaping(&child);
     // The number is forgotten before the child is reaped, so that no signal reaches a stranger with the same number.
-    state().editor = None;
+    {
+        let mut state = state();
+        state.ended = Some(Instant::now());
+        state.editor = None;
+    }
     EDITOR_ENDED.notify_all();
     ended?;
     let status = child.wait()?;
@@ -135,7 +157,8 @@ fn watch() {
     let Ok(mut signals) = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]) else { return };
     let wait = move || {
         for signal in signals.forever() {
-            let editor_owns_it = matches!(signal, SIGINT | SIGQUIT) && state().editor.is_some();
+            let interrupt = matches!(signal, SIGINT | SIGQUIT);
+            let editor_owns_it = interrupt && state().interrupts_the_editor();
             if !editor_owns_it {
                 end(signal);
             }

@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::guard::{Guard, Undo};
+use crate::guard::{Guard, Undo, question_begins};
 use crate::terminal::escape;
 
 /// Longest value that can be typed or pasted.
@@ -71,6 +71,7 @@ pub enum Newline {
 ///
 /// All of [`PromptError`] but those of standard input.
 pub fn secret(question: &str) -> Result<SecretString, PromptError> {
+    question_begins();
     let mut terminal = open_terminal()?;
     let hidden = hide(&terminal)?;
     let answer = write!(terminal, "{}: ", escape(question))
@@ -87,6 +88,7 @@ pub fn secret(question: &str) -> Result<SecretString, PromptError> {
 ///
 /// [`PromptError::NoTerminal`], [`PromptError::Terminal`] and [`PromptError::Ended`].
 pub fn confirm(question: &str) -> Result<bool, PromptError> {
+    question_begins();
     let mut terminal = open_terminal()?;
     write!(terminal, "{} [y/N] ", escape(question))
         .and_then(|()| terminal.flush())
