@@ -202,6 +202,8 @@ fn text(problem: TextProblem) -> Failure {
             let snippet = yaml_snippet(&text, &source);
             failure("the secrets are not valid YAML").because(source.kind).snippet(snippet)
         }
+        TextProblem::SeveralDocuments => failure("the secrets must be one YAML document")
+            .hint("remove the line `---` and what stands behind it"),
         TextProblem::NotUtf8 => failure("the secrets are not UTF-8 text"),
         TextProblem::NodesNotASet => failure("`nodes` must be a set of hosts and groups")
             .hint("write nodes = { host1 = { password = \"…\"; }; };"),

@@ -1,9 +1,11 @@
 //! The one thing that is asked of git: that flakes see new files.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nixmox_cli::terminal::escape;
 use nixmox_secrets::PRIVATE;
 use nixmox_secrets::store::RelPath;
 
@@ -33,8 +35,22 @@ pub(crate) fn intent_to_add(root: &Path, written: &[RelPath]) {
             git.args(["add", "--intent-to-add", "--"]).args(some);
             git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             if !git.status().is_ok_and(|status| status.success()) {
+                warn(&directory);
                 break;
             }
         }
+    }
+}
+
+/// Says that git did not take the new files, where there is a git repository to take them.
+fn warn(directory: &Path) {
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    if absolute.ancestors().any(|dir| dir.join(".git").exists()) {
+        let place = escape(&directory.display().to_string()).into_owned();
+        // There is nobody left to tell when standard error is gone.
+        let _ = writeln!(
+            anstream::stderr(),
+            "warning: `git add --intent-to-add` failed in {place}; a flake does not see the new files until git does"
+        );
     }
 }

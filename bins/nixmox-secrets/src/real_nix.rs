@@ -15,12 +15,14 @@ impl NixEvaluator for NixInstantiate {
     type Error = io::Error;
 
     fn eval_json(&self, text: &SecretString) -> io::Result<SecretBytes> {
-        let mut child = nix(&["--eval", "--strict", "--json", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // What Nix says about an error quotes the text.
-            .stderr(Stdio::null())
-            .spawn()?;
+        // The text may look at nothing but what NIX_PATH names, and fetch and build nothing.
+        let mut child =
+            nix(&["--eval", "--strict", "--json", "-", "--option", "restrict-eval", "true"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                // What Nix says about an error quotes the text.
+                .stderr(Stdio::null())
+                .spawn()?;
         let mut stdin = child.stdin.take();
         let writer = text.clone();
         let feed = std::thread::spawn(move || match &mut stdin {
@@ -51,9 +53,9 @@ pub(crate) fn members(root: &Path, file: &RelPath) -> Option<Vec<String>> {
     output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
 }
 
-/// Prepares a run without keys in its environment.
+/// Prepares a run without keys in its environment, which builds nothing.
 fn nix(arguments: &[&str]) -> Command {
     let mut command = nixmox_cli::scrubbed(Command::new("nix-instantiate"));
-    command.args(arguments);
+    command.args(["--option", "allow-import-from-derivation", "false"]).args(arguments);
     command
 }

@@ -596,7 +596,7 @@ fn a_host_key_that_somebody_put_there() {
     let seen = run_with(&env, &["set", "routers.psk"], "y");
     assert_snapshot!(seen + &run(&env, &["check"]), @r"
     $ nixmox-secrets set routers.psk
-    error: 1 host key of this fleet were not made or accepted here
+    error: nobody has vouched for 1 host key of this fleet
       hint: router1  SHA256:…
       hint: nothing is sealed to a key that somebody else may have put there; compare the fingerprints with your machines, then repeat with --accept-host-keys
     [1]

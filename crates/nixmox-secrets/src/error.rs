@@ -157,7 +157,7 @@ pub enum Error {
         host: NodeName,
     },
     /// Host keys in the repository that no admin has vouched for with this tool.
-    #[error("{} of this fleet were not made or accepted here", keys(.hosts.len()))]
+    #[error("nobody has vouched for {} of this fleet", keys(.hosts.len()))]
     UnknownHostKeys {
         /// Each host with the fingerprint of its key.
         hosts: Vec<(NodeName, String)>,
