@@ -75,7 +75,7 @@ impl<'a> Base<'a> {
 
     /// Finds the hosts with a sealed file whose key pair no digest vouches for; half a pair is another problem.
     pub(crate) fn unvouched_keys(&self) -> Vec<&NodeName> {
-        let sealed = self.files.iter().filter(|(_, files)| files.sealed.bytes.is_some());
+        let sealed = self.files.par_iter().filter(|(_, files)| files.sealed.bytes.is_some());
         let unvouched = sealed.filter(|(host, files)| match files.key_pair(host) {
             Ok(Some(pair)) => !self.vouches_for_key(host, pair),
             _ => false,

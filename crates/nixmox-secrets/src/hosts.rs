@@ -233,7 +233,7 @@ fn homes(fleet: &Fleet) -> BTreeSet<String> {
 pub(crate) fn orphans(fleet: &Fleet, files: &BTreeMap<NodeName, HostFiles>) -> Vec<RelPath> {
     let taken: BTreeSet<&RelPath> =
         files.values().filter(|f| f.sealed.bytes.is_some()).map(|f| f.sealed.place()).collect();
-    let places = fleet.sealed_dirs.iter().flat_map(|(area, dir)| {
+    let places = fleet.sealed_dirs.par_iter().flat_map_iter(|(area, dir)| {
         [fleet.layout.clone(), fleet.layout.rearranged()].map(|layout| {
             Layout { private: *area == Area::Private, ..layout }.host(dir).map(|paths| paths.sealed)
         })
