@@ -68,9 +68,7 @@ pub(crate) fn run(job: Job, root: &Path, shape: Shape) -> Result<Duration, Failu
     spread(work.hosts, |_| work.host());
     spread(read.len(), |at| read.get(at).map(|path| digest(path)).unwrap_or_default());
     target.write(&written)?;
-    let took = start.elapsed();
-    target.remove()?;
-    Ok(took)
+    Ok(start.elapsed())
 }
 
 /// Lists the generated files of a group's hosts, the sealed one of each first.
@@ -179,7 +177,9 @@ struct Target {
 impl Target {
     /// Makes the directories that a fleet has before the job.
     fn new(root: &Path, written: &[ToWrite]) -> Result<Self, Failure> {
-        let root = root.with_extension("floor");
+        let above = root.parent().ok_or("the root of all is no fleet")?;
+        // It stays: files that are made soon after others were removed cost some file systems more.
+        let root = tempfile::Builder::new().prefix("floor-").tempdir_in(above)?.keep();
         let stage = root.join("stage");
         fs::create_dir_all(&stage)?;
         for (path, _) in written {
@@ -212,11 +212,6 @@ impl Target {
             }
             fs::rename(self.stage.join(index.to_string()), path)?;
         }
-        syncfs(&top)?;
-        Ok(())
-    }
-
-    fn remove(&self) -> Result<(), Failure> {
-        Ok(fs::remove_dir_all(&self.root)?)
+        Ok(syncfs(&top)?)
     }
 }

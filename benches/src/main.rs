@@ -67,7 +67,7 @@ fn plan(options: &[&str]) -> Result<Plan, Failure> {
             "--quick" => plan.quick = true,
             "--runs" => plan.runs = value()?.parse::<usize>()?.max(1),
             "--dir" => plan.dir = Some(PathBuf::from(value()?)),
-            "--tool" => plan.tool = Some(PathBuf::from(value()?)),
+            "--tool" => plan.tool = Some(PathBuf::from(value()?).canonicalize()?),
             other => return Err(format!("no such option: {other}").into()),
         }
     }

@@ -64,7 +64,7 @@ fn measure(plan: &Plan, dir: &Path, (shape, limited): (Shape, bool)) -> Result<V
     let runs = if plan.quick { 1 } else { plan.runs };
     let mut rows = Vec::new();
     fs::create_dir(dir)?;
-    let sealed = dir.join("sealed");
+    let mut sealed = PathBuf::new();
     for job in Job::ALL {
         let (name, limit) = describe(job, shape);
         let limit = if limited { limit } else { Limit::None };
@@ -72,9 +72,7 @@ fn measure(plan: &Plan, dir: &Path, (shape, limited): (Shape, bool)) -> Result<V
         // The first of each only warms up, unless nothing is measured anyway.
         for run in 0..=runs {
             if job == Job::FromNothing {
-                if sealed.exists() {
-                    fs::remove_dir_all(&sealed)?;
-                }
+                sealed = dir.join(format!("sealed-{run}"));
                 fleet::make(&sealed, shape)?;
             }
             let sample = sample::spawn(job.word(), &sealed, shape, run)?;
