@@ -7,15 +7,22 @@ use nixmox_topology::Topology;
 ///
 /// Whatever does not start with `nodes` is taken to start with a host or group of the fleet.
 pub(crate) fn parse(topology: &Topology, path: &str) -> Result<Vec<String>, Failure> {
+    let full = full(path)?;
+    match (path.split('.').next(), full.get(1)) {
+        (Some("nodes"), _) => Ok(full),
+        (_, Some(node)) if topology.contains(node) => Ok(full),
+        (_, node) => Err(unknown(topology, node.map(String::as_str).unwrap_or_default())),
+    }
+}
+
+/// Splits a dotted path and completes it from `nodes`, whether or not the fleet has such a node.
+pub(crate) fn full(path: &str) -> Result<Vec<String>, Failure> {
     let names = split(path)
         .ok_or_else(|| Failure::new(Exit::BadPath, format!("`{path}` is not a path of names"))
             .hint("names are joined with dots: routers.wifi.psk; a name with a dot is quoted: web.\"a.b\""))?;
     match names.first().map(String::as_str) {
         Some("nodes") => Ok(names),
-        Some(first) if topology.contains(first) => {
-            Ok(std::iter::once("nodes".to_owned()).chain(names).collect())
-        }
-        first => Err(unknown(topology, first.unwrap_or_default())),
+        _ => Ok(std::iter::once("nodes".to_owned()).chain(names).collect()),
     }
 }
 

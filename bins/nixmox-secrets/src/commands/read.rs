@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use nixmox_cascade::{CascadeError, Delivery, Leaf};
 use nixmox_cli::terminal::{Table, escape, width};
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::{Error, Fleet, master, open};
+use nixmox_secrets::{Error, Fleet, Master, master, open};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretTree, Value};
 use serde_json::json;
@@ -22,7 +22,6 @@ pub(crate) const MASK: &str = "••••••••";
 /// A fleet with its secrets evaluated.
 struct Opened {
     fleet: Fleet,
-    tree: SecretTree,
     nodes: SecretTree,
 }
 
@@ -33,7 +32,7 @@ impl Opened {
         let (fleet, file) = open(&context.root, &options).map_err(explain)?;
         let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
         let nodes = master::nodes(&tree).map_err(explain)?;
-        Ok(Self { fleet, tree, nodes })
+        Ok(Self { fleet, nodes })
     }
 
     /// Refuses a name that is no host.
@@ -73,10 +72,17 @@ impl Opened {
 
 /// Prints one secret as it is written in the master.
 pub(crate) fn get(context: &Context, path: &str, evaluate: Evaluate) -> Result<Exit, Failure> {
-    let opened = Opened::new(context, evaluate)?;
-    let names = paths::parse(opened.fleet.topology(), path)?;
-    let missing = || context.explain(Error::NoSuchSecret { path: path.to_owned() });
-    let value = opened.tree.at(&names).ok_or_else(missing)?;
+    let names = paths::full(path)?;
+    let explain = |error| context.explain(error);
+    let options = context.options(Trust::default(), evaluate);
+    let file = Master::open_alone(&context.root, options.identities).map_err(explain)?;
+    let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
+    let Some(value) = tree.at(&names) else {
+        // Only now it matters which nodes there are: was the node mistyped, or the secret?
+        let fleet = Fleet::open(&context.root, options.ask_nix).map_err(explain)?;
+        paths::parse(fleet.topology(), path)?;
+        return Err(explain(Error::NoSuchSecret { path: path.to_owned() }));
+    };
     let text = values::plain(value);
     if std::io::stdout().is_terminal() {
         print(|out| writeln!(out, "{}", escape(text.expose())))?;
