@@ -42,7 +42,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, PlainError> {
 
 /// Replaces what Go takes and serde_json does not: half surrogate pairs, and `-0` as an integer.
 fn mend(text: &str) -> Option<Zeroizing<String>> {
-    if !text.contains("\\u") && !text.contains("-0") {
+    if !text.contains("\\u") && !may_have_negative_zero(text) {
         return None;
     }
     let mut out = Zeroizing::new(String::with_capacity(text.len() + 16));
@@ -77,6 +77,12 @@ fn mend(text: &str) -> Option<Zeroizing<String>> {
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// Tells whether `-0` stands where a number may begin; in a date it stands behind a digit.
+fn may_have_negative_zero(text: &str) -> bool {
+    let before = |at: usize| at.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+    text.match_indices("-0").any(|(at, _)| !before(at).is_some_and(u8::is_ascii_alphanumeric))
 }
 
 /// Copies one `\uXXXX`, or a pair of them, or `\ufffd` for a half without its other half.
