@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rayon::prelude::*;
 use rustix::fs::{Access, AtFlags, accessat, fstat, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -14,6 +15,9 @@ use super::journal::{self, Operation};
 use super::txn::{self, Txn};
 use super::{Changes, EntryKind, Locked, MAX_FILE, RelPath, StoreError};
 use super::{sha256, sync};
+
+/// How many files are hashed on one core before another is worth its start.
+const SHARE: usize = 64;
 
 /// The most bytes that a journal may have.
 pub(super) const MAX_JOURNAL: usize = 64 << 20;
@@ -112,9 +116,15 @@ fn hashes<'a>(
 ) -> Result<BTreeMap<&'a RelPath, Option<[u8; 32]>>, StoreError> {
     let targets = changes.writes.keys().chain(&changes.removes);
     let paths: BTreeSet<_> = targets.chain(changes.expect.keys()).collect();
+    let paths: Vec<_> = paths.into_iter().collect();
+    let hashed: Vec<_> = paths
+        .into_par_iter()
+        .with_min_len(SHARE)
+        .map(|path| hash_at(beneath, path).map(|hash| (path, hash)))
+        .collect();
     let mut found = BTreeMap::new();
-    for path in paths {
-        let hash = hash_at(beneath, path)?;
+    for hashed in hashed {
+        let (path, hash) = hashed?;
         if changes.expect.get(path).is_some_and(|expect| *expect != hash) {
             return Err(StoreError::ChangedMeanwhile { path: path.clone() });
         }
@@ -148,9 +158,19 @@ pub(super) fn hash_of(file: File, path: &RelPath) -> Result<[u8; 32], StoreError
 
 fn operations(changes: &Changes, hashes: &BTreeMap<&RelPath, Option<[u8; 32]>>) -> Vec<Operation> {
     let old = |path| hashes.get(path).copied().flatten();
-    let writes = changes.writes.iter().enumerate().map(|(staged, (path, content))| {
-        let new = sha256(&content.bytes);
-        Operation::Write { path: path.clone(), staged, mode: content.mode, new, old: old(path) }
+    let contents: Vec<_> = changes.writes.values().collect();
+    let new: Vec<_> = contents
+        .into_par_iter()
+        .with_min_len(SHARE)
+        .map(|content| sha256(&content.bytes))
+        .collect();
+    let writes = changes.writes.iter().zip(new).enumerate();
+    let writes = writes.map(|(staged, ((path, content), new))| Operation::Write {
+        path: path.clone(),
+        staged,
+        mode: content.mode,
+        new,
+        old: old(path),
     });
     let removes = changes
         .removes
