@@ -1,8 +1,8 @@
 //! `init`: an admin identity, `.sops.yaml`, and a master, in any directory.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -103,9 +103,7 @@ pub(crate) fn make_identity(path: &Path) -> Result<Recipient, Failure> {
         "# made by nixmox-secrets\n# public key: {recipient}\n{}\n",
         age::secrecy::ExposeSecret::expose_secret(&identity.to_string()),
     ));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+    nixmox_cli::write_private(path, text.as_bytes()).map_err(fail)?;
     Recipient::parse(&recipient)
         .map_err(|e| Failure::new(Exit::Failure, "the new key has no recipient").because(e))
 }
