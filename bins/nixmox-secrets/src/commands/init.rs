@@ -1,7 +1,6 @@
 //! `init`: an admin identity, `.sops.yaml`, and a master, in any directory.
 
 use std::fs::DirBuilder;
-use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
