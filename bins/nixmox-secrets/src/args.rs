@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::commands::access::Who;
+use crate::commands::renew::{Rotate, Seal, UpdateKeys};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// One secrets file in, one sealed file per host out.
@@ -123,6 +125,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         evaluate: Evaluate,
     },
+    /// Carry out what `status` shows: seal what the master says already, without a change
+    ///
+    /// Needed after a merge, when nodes or groups have changed, or when somebody replaced a file.
+    Seal(Seal),
+    /// Seal everything to the recipients that `.sops.yaml` names now
+    ///
+    /// The master, the keys of all hosts and their files are written together or not at all, with new data keys. Who
+    /// gains or loses access is shown first and asked about.
+    #[command(name = "updatekeys")]
+    UpdateKeys(UpdateKeys),
+    /// Give new data keys to everything, or to the files of some hosts; no value changes
+    Rotate(Rotate),
+    /// Tell who can read a secret or a host's files: what is proved, what is claimed, what is suspicious
+    Who(Who),
+    /// Tell who can read what, for the whole fleet
+    ///
+    /// Read from the stanzas in the sealed bytes, not from their labels. Ends with 1 when something is suspicious.
+    Access,
     /// Check everything, for CI: sealed, current, to the right recipients, nothing left over
     ///
     /// Ends with 0 when all is well and with 1 when something was found. Every file is opened with its own key, so an

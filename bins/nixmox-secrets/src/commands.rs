@@ -1,5 +1,6 @@
 //! One module a family of commands; each is: arguments, one library call, a report.
 
+pub(crate) mod access;
 mod change;
 mod check;
 mod crypt;
@@ -9,6 +10,7 @@ mod init;
 mod input;
 mod pages;
 mod read;
+pub(crate) mod renew;
 mod values;
 
 use std::borrow::Cow;
@@ -44,6 +46,11 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
             read::explain(&context()?, (host, key.as_deref()), *evaluate)
         }
         Command::Status { trust, evaluate } => check::status(&context()?, *trust, *evaluate),
+        Command::Seal(seal) => renew::seal(&context()?, seal),
+        Command::UpdateKeys(update) => renew::updatekeys(&context()?, update),
+        Command::Rotate(rotate) => renew::rotate(&context()?, rotate),
+        Command::Who(who) => access::who(&context()?, who),
+        Command::Access => access::access(&context()?),
         Command::Check { keyless, evaluate } => check::check(&context()?, *keyless, *evaluate),
         Command::Encrypt(crypt) => crypt::encrypt(args, crypt),
         Command::Decrypt(crypt) => crypt::decrypt(args, crypt),

@@ -107,6 +107,7 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::KeyMade => ("key-made", "new host key"),
         Reason::KeyAccepted => ("key-accepted", "host key accepted"),
         Reason::Admins => ("admins", "host key sealed to other admins"),
+        Reason::Renewed => ("renewed", "new data keys"),
         Reason::Moved => ("moved", "moved"),
         Reason::Dropped => ("dropped", "no secrets any more"),
         _ => ("other", "other"),

@@ -86,6 +86,12 @@ fn the_help() {
       eval         Evaluate the secrets and print what every host gets, as JSON; values are masked
       explain      Say which level supplies a host's value and what it shadows
       status       Show what sealing would change, and why; nothing is written
+      seal         Carry out what `status` shows: seal what the master says already, without a change
+      updatekeys   Seal everything to the recipients that `.sops.yaml` names now
+      rotate       Give new data keys to everything, or to the files of some hosts; no value changes
+      who          Tell who can read a secret or a host's files: what is proved, what is claimed, what
+                   is suspicious
+      access       Tell who can read what, for the whole fleet
       check        Check everything, for CI: sealed, current, to the right recipients, nothing left over
       import       Take the secrets of a plain YAML, JSON or Nix file into the master
       encrypt      Encrypt any file as sops does, to the recipients of `.sops.yaml` or to a host

@@ -6,6 +6,7 @@ use nixmox_topology::NodeName;
 use crate::Error;
 use crate::fleet::Fleet;
 use crate::hosts::HostFiles;
+use crate::renewal::known_host;
 
 /// Returns the recipient that only `host` opens, by its public key as it lies in the repository.
 ///
@@ -37,10 +38,7 @@ pub fn host_identities(
 }
 
 fn find(fleet: &Fleet, name: &str) -> Result<(NodeName, HostFiles), Error> {
-    let Some(host) = fleet.topology.hosts().find(|host| host.as_ref() == name) else {
-        let nearest = fleet.topology.closest(name).iter().map(ToString::to_string).collect();
-        return Err(Error::NoSuchHost { name: name.to_owned(), nearest });
-    };
+    let host = known_host(&fleet.topology, name)?;
     let files = HostFiles::read(fleet, host)?;
     if files.key_pair(host)?.is_none() {
         return Err(Error::NoHostKey { host: host.clone() });

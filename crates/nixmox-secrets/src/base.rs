@@ -1,7 +1,8 @@
 //! What lies in a fleet's repository before a plan, and how far it is vouched for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use nixmox_sops::DecryptedFile;
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
 use rayon::prelude::*;
@@ -63,6 +64,14 @@ impl<'a> Base<'a> {
         let known = self.known.as_ref().map(|(_, known)| known).filter(|_| self.trusted);
         let labels = file.metadata().recipients().into_iter().map(str::to_owned);
         self.admins.since(known, &labels.collect(), counted)
+    }
+
+    /// Tells whether the master names others as its recipients than it is to be sealed to.
+    pub(crate) fn master_is_others(&self) -> bool {
+        let labels = |file: &DecryptedFile| {
+            file.metadata().recipients().into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        self.master.file.as_ref().is_some_and(|file| labels(file) != self.admins.of_master())
     }
 
     /// Tells whether the digests vouch for a host's key pair.

@@ -380,7 +380,7 @@ fn differing(held: &SecretTree, wanted: &SecretTree) -> Vec<String> {
 }
 
 /// Joins an error and its causes into one line; none of them holds plaintext.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::fleet::{AskNix, Fleet};
 use crate::master::{Form, Master};
 use crate::plan::{Accept, Plan, Request, check_trust};
+use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::store::{Locked, Recovery, RelPath, Store, StoreError};
 use crate::{Error, TextProblem};
@@ -78,7 +79,7 @@ pub fn change(
     let mut locked = store.lock()?;
     let recovered = locked.recover()?;
     let (fleet, master) = open(root, &options)?;
-    check_trust(request(&fleet, &master, &master.text, &options))?;
+    check_trust(request((&fleet, &master), &master.text, &options, None))?;
     let mut text = master.text.clone();
     let mut problem = None;
     loop {
@@ -88,7 +89,7 @@ pub fn change(
             return Ok(Outcome { report: None, written: Vec::new(), recovered });
         };
         text = written;
-        let planned = Plan::new(request(&fleet, &master, &text, &options), rng, now);
+        let planned = Plan::new(request((&fleet, &master), &text, &options, None), rng, now);
         match planned.and_then(|plan| commit(&mut locked, plan)) {
             Ok((report, written)) => {
                 return Ok(Outcome { report: Some(report), written, recovered });
@@ -98,6 +99,31 @@ pub fn change(
             Err(error) => problem = Some(error),
         }
     }
+}
+
+/// Seals the fleet at `root` to what its master says as it stands, and renews what `renewal` asks for, under the
+/// fleet's lock.
+///
+/// It is [`change`] without a writer: after a merge, other nodes or other recipients it carries out what
+/// [`preview`] shows.
+///
+/// # Errors
+///
+/// Any [`Error`] of reading the fleet and its master, of the plan, or of the commit.
+pub fn renew(
+    root: &Path,
+    options: Options<'_>,
+    renewal: &Renewal,
+    rng: &mut (impl RngCore + CryptoRng),
+    now: Timestamp,
+) -> Result<Outcome, Error> {
+    let store = Store::open(root)?;
+    let mut locked = store.lock()?;
+    let recovered = locked.recover()?;
+    let (fleet, master) = open(root, &options)?;
+    let request = request((&fleet, &master), &master.text, &options, Some(renewal));
+    let (report, written) = commit(&mut locked, Plan::new(request, rng, now)?)?;
+    Ok(Outcome { report: Some(report), written, recovered })
 }
 
 /// Carries a plan out, and returns what it did and the files that it wrote.
@@ -110,7 +136,7 @@ fn commit(locked: &mut Locked<'_>, plan: Plan) -> Result<(Report, Vec<RelPath>),
     Ok((report, written))
 }
 
-/// Works out what [`change`] would do with the text as it stands; nothing is written or locked.
+/// Works out what [`renew`] would do; nothing is written or locked.
 ///
 /// # Errors
 ///
@@ -118,11 +144,12 @@ fn commit(locked: &mut Locked<'_>, plan: Plan) -> Result<(Report, Vec<RelPath>),
 pub fn preview(
     root: &Path,
     options: Options<'_>,
+    renewal: &Renewal,
     rng: &mut (impl RngCore + CryptoRng),
     now: Timestamp,
 ) -> Result<Plan, Error> {
     let (fleet, master) = open(root, &options)?;
-    Plan::new(request(&fleet, &master, &master.text, &options), rng, now)
+    Plan::new(request((&fleet, &master), &master.text, &options, Some(renewal)), rng, now)
 }
 
 /// Opens a fleet and its master, or the fresh one that the options allow.
@@ -142,10 +169,10 @@ pub fn open(root: &Path, options: &Options<'_>) -> Result<(Fleet, Master), Error
 }
 
 fn request<'a>(
-    fleet: &'a Fleet,
-    master: &'a Master,
+    (fleet, master): (&'a Fleet, &'a Master),
     text: &'a SecretString,
     options: &Options<'a>,
+    renewal: Option<&'a Renewal>,
 ) -> Request<'a> {
     Request {
         fleet,
@@ -155,6 +182,7 @@ fn request<'a>(
         accept: options.accept,
         real_nix: options.real_nix,
         interaction: options.interaction,
+        renewal,
     }
 }
 

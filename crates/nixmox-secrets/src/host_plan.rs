@@ -18,6 +18,7 @@ use crate::base::Base;
 use crate::digests::{DigestKey, HostDigests};
 use crate::hosts::{HostFiles, PairFiles};
 use crate::layout::key_comment;
+use crate::renewal::Renewal;
 use crate::report::{Change, HostReport, Reason};
 use crate::store::{Mode, RelPath};
 
@@ -32,6 +33,8 @@ pub(crate) struct HostContext<'a> {
     pub(crate) accept_key: bool,
     /// Whether everything that admins can open gets new data keys.
     pub(crate) new_admins: bool,
+    /// What gets new data keys because somebody asked for it.
+    pub(crate) renewal: Option<&'a Renewal>,
     pub(crate) now: Timestamp,
 }
 
@@ -224,6 +227,7 @@ fn found_pair<'a>(
         Voucher::Digest if context.sealed_to_others(wanted.host, files.private) => {
             Some(Reason::Admins)
         }
+        Voucher::Digest if context.renews(wanted.host) => Some(Reason::Renewed),
         _ => None,
     };
     let opened = match reason {
@@ -284,6 +288,7 @@ fn sealed<'a>(
         // Sealed to a key that the host does not have any more; why is said of the key.
         Some(_) if !same_key => plan.change = Some(Change::Updated),
         Some(_) if context.new_admins => plan.changes(Change::Updated, Reason::Admins),
+        Some(_) if context.renews(wanted.host) => plan.changes(Change::Updated, Reason::Renewed),
         Some(bytes) if context.vouches_for_values(wanted.host, tree) => {
             plan.change = Some(Change::Unchanged);
             return Ok(Cow::Borrowed(bytes));
@@ -344,6 +349,10 @@ impl HostPlan {
 }
 
 impl HostContext<'_> {
+    fn renews(&self, host: &NodeName) -> bool {
+        self.renewal.is_some_and(|renewal| renewal.is_of(host))
+    }
+
     fn vouches_for_values(&self, host: &NodeName, tree: &SecretTree) -> bool {
         let record = self.base.record(host).and_then(|record| record.values.as_ref());
         self.base.old_key().zip(record).is_some_and(|(key, d)| d.matches(&key.values(host, tree)))

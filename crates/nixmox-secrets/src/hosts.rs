@@ -198,9 +198,13 @@ impl HostFiles {
 
     /// Opens the sealed private key and checks that it belongs to the public one.
     pub(crate) fn open_key(&self, identities: &Identities) -> Result<HostKey, Error> {
-        let path = || self.key.place().clone();
         let bytes = self.key.bytes.as_deref().unwrap_or_default();
-        let file = open(self.key.place(), bytes, Format::Binary, identities)?;
+        self.read_key(&open(self.key.place(), bytes, Format::Binary, identities)?)
+    }
+
+    /// Reads the private key out of its opened file and checks that it belongs to the public one.
+    pub(crate) fn read_key(&self, file: &DecryptedFile) -> Result<HostKey, Error> {
+        let path = || self.key.place().clone();
         let text = file.documents().to_bytes(Format::Binary, Indent::default()).ok();
         let text = text.as_ref().and_then(SecretBytes::as_str).unwrap_or_default();
         let key = HostKey::from_openssh(&SecretString::new(text))

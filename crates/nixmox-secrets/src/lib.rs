@@ -10,9 +10,11 @@
 //! | read what it declares | [`Fleet::open`] |
 //! | gather the keys of the person at the keyboard | [`identities::load`] |
 //! | change the secrets: lock, recover, write, plan, commit | [`change`] |
+//! | carry out what is due without a change of the text, or renew data keys | [`renew`] |
 //! | see what a change would do | [`preview`], or [`open`] and [`Plan::new`] for another text |
 //! | set or remove one value in a master's text | [`master::set`], [`master::unset`] |
 //! | learn what a master's text says | [`master::evaluate`], [`master::nodes`] |
+//! | learn who can read what, and what somebody can read | [`readers`] |
 //! | check every sealed file | [`check`](fn@check) |
 //! | seal or open other files for a host | [`host_recipient`], [`host_identities`] |
 //! | read and commit files | [`store`] |
@@ -87,6 +89,8 @@ pub mod identities;
 mod layout;
 pub mod master;
 mod plan;
+pub mod readers;
+mod renewal;
 mod report;
 mod rules;
 mod scan;
@@ -95,11 +99,12 @@ mod strict;
 
 pub use access::{host_identities, host_recipient};
 pub use check::{Checked, Problem, ProblemKind, check};
-pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview};
+pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};
 pub use error::{Error, SourceProblem, TextProblem};
 pub use fleet::{AskNix, FILE_LIMIT, Fleet, find};
 pub use layout::{Arrangement, HostPaths, Layout, PRIVATE};
 pub use master::{Form, Master};
 pub use plan::{Accept, Plan, Request};
+pub use renewal::{Renewal, Renewed};
 pub use report::{Change, HostReport, Reason, Report};
 pub use strict::Unsealable;

@@ -19,6 +19,7 @@ use crate::fleet::Fleet;
 use crate::host_plan::{HostContext, HostPlan, Wanted};
 use crate::hosts::orphans;
 use crate::master::{self, Form, Master};
+use crate::renewal::Renewal;
 use crate::report::{Change, HostReport, Report};
 use crate::store::{Changes, Mode};
 use crate::strict::sealable;
@@ -49,6 +50,8 @@ pub struct Request<'a> {
     pub real_nix: Option<&'a RealNix>,
     /// Talks to a person for recipients that need a plugin; without it, none is started.
     pub interaction: Option<&'a Interaction>,
+    /// What is sealed anew though its values stay, if anything.
+    pub renewal: Option<&'a Renewal>,
 }
 
 /// Every change that brings a fleet to what its master says.
@@ -73,6 +76,9 @@ impl Plan {
         rng: &mut (impl RngCore + CryptoRng),
         now: Timestamp,
     ) -> Result<Self, Error> {
+        if let Some(renewal) = request.renewal {
+            renewal.check(&request.fleet.topology)?;
+        }
         let base = Base::read(request.fleet, request.master)?;
         let mut planner = Planner { request, base, new_admins: false, rekey: false };
         if let Some(plan) = planner.unchanged() {
@@ -176,7 +182,8 @@ impl Planner<'_> {
 
     /// Returns the plan that does nothing, when the digests prove that nothing is to be done.
     fn unchanged(&self) -> Option<Plan> {
-        let current = self.master_stays() && self.base.is_current(|key| self.inputs(key));
+        let asked = self.request.renewal.is_some_and(|renewal| !renewal.is_empty());
+        let current = !asked && self.master_stays() && self.base.is_current(|key| self.inputs(key));
         if !current {
             return None;
         }
@@ -198,7 +205,10 @@ impl Planner<'_> {
         let accept = self.request.accept;
         let new = self.base.new_admins(|host| wanted.contains_key(host));
         self.new_admins = accept_admins(new, accept)?;
-        self.rekey = self.new_admins || self.base.replaces_keys(wanted, accept.host_keys);
+        self.rekey = self.new_admins
+            || self.base.replaces_keys(wanted, accept.host_keys)
+            || self.base.master_is_others()
+            || self.request.renewal.is_some_and(|renewal| renewal.master);
         Ok(())
     }
 
@@ -207,7 +217,8 @@ impl Planner<'_> {
         let master = self.request.master;
         let same_text = master.text == *self.request.text;
         let in_place = master.path == self.base.master_path;
-        master.file.is_some() && same_text && in_place && master.sound && !self.rekey
+        let ours = master.sound && !self.base.master_is_others();
+        master.file.is_some() && same_text && in_place && ours && !self.rekey
     }
 
     /// Seals the master anew unless it stays.
@@ -260,6 +271,7 @@ impl Planner<'_> {
             new_key,
             accept_key: self.request.accept.host_keys,
             new_admins: self.new_admins,
+            renewal: self.request.renewal,
             now,
         };
         let plans: Vec<Result<Option<HostPlan>, Error>> = work

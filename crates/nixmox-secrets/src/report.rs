@@ -38,6 +38,8 @@ pub enum Reason {
     KeyAccepted,
     /// The admins are others: its private key is sealed to them, its file has a new data key.
     Admins,
+    /// Its files get new data keys because somebody asked for them.
+    Renewed,
     /// Its files move: into the overlay, or to the directory that it has now.
     Moved,
     /// It has no secrets any more.

@@ -63,7 +63,7 @@ fn decryptor(enc: &str) -> Result<age::Decryptor<impl BufRead>, age::DecryptErro
 }
 
 /// Lists the types of the stanzas in an age file, without grease; `None` when it is not an age file.
-fn stanzas(enc: &str) -> Option<Vec<String>> {
+pub(crate) fn stanzas(enc: &str) -> Option<Vec<String>> {
     struct Recorder(RefCell<Vec<String>>);
 
     impl age::Identity for Recorder {

@@ -67,6 +67,7 @@ mod seal;
 mod shamir;
 mod time;
 mod walk;
+mod wrapped;
 mod yaml;
 
 pub use audit::{Finding, FindingKind};
@@ -84,3 +85,4 @@ pub use metadata::Metadata;
 pub use recipient::{Recipient, RecipientError};
 pub use rule::Rule;
 pub use seal::{Keep, SOPS_VERSION, SealOptions, seal};
+pub use wrapped::WrappedKey;

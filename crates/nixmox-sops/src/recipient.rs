@@ -76,7 +76,7 @@ impl Recipient {
     }
 
     /// Names the stanza that an age file for this recipient has; a plugin's is its own affair.
-    pub(crate) fn stanza(&self) -> Option<&'static str> {
+    pub fn stanza(&self) -> Option<&'static str> {
         match &self.key {
             RecipientKey::X25519(_) => Some("X25519"),
             RecipientKey::Ssh(age::ssh::Recipient::SshEd25519(..)) => Some("ssh-ed25519"),

@@ -130,6 +130,7 @@ fn preview(
         accept: options.accept,
         real_nix: options.real_nix,
         interaction: options.interaction,
+        renewal: None,
     };
     let plan =
         Plan::new(request, &mut OsRng, Timestamp::now()).map_err(|error| context.explain(error))?;
@@ -146,7 +147,7 @@ pub(crate) fn tell(context: &Context, report: &Report, tense: Tense) -> Result<(
 }
 
 /// Says on standard error what a crash of an earlier run had left.
-fn tell_recovery(outcome: &Outcome) {
+pub(crate) fn tell_recovery(outcome: &Outcome) {
     let mut err = anstream::stderr();
     // There is nobody left to tell when standard error is gone.
     let _ = match &outcome.recovered {

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::{Checked, Options, preview};
+use nixmox_secrets::{Checked, Options, Renewal, preview};
 use nixmox_sops::Identities;
 use rand_core::OsRng;
 use serde_json::json;
@@ -18,7 +18,7 @@ use crate::report::Tense;
 /// Shows what sealing would change.
 pub(crate) fn status(context: &Context, trust: Trust, evaluate: Evaluate) -> Result<Exit, Failure> {
     let options = context.options(trust, evaluate);
-    let plan = preview(&context.root, options, &mut OsRng, Timestamp::now())
+    let plan = preview(&context.root, options, &Renewal::default(), &mut OsRng, Timestamp::now())
         .map_err(|error| context.explain(error))?;
     tell(context, plan.report(), Tense::Would)?;
     Ok(Exit::Ok)

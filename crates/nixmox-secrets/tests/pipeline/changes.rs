@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use nixmox_secrets::store::{Recovery, StoreError, sha256};
-use nixmox_secrets::{Change, Error, Form, Reason, preview};
+use nixmox_secrets::{Change, Error, Form, Reason, Renewal, preview};
 use nixmox_sops::{EncryptedFile, Format, Keep, SealOptions, seal};
 use nixmox_tree::SecretString;
 use rand_chacha::ChaCha20Rng;
@@ -295,7 +295,7 @@ fn a_preview_plans_and_writes_nothing() {
     let identities = site.admin.identities();
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let plan = preview(site.root(), options(&identities, NOTHING, None), &mut rng, now).unwrap();
+    let plan = preview(site.root(), options(&identities, NOTHING, None), &Renewal::default(), &mut rng, now).unwrap();
     assert_eq!(host(plan.report(), "w3"), (Change::Created, &[Reason::KeyMade, Reason::New][..]));
     assert_eq!(plan.changes().writes.len(), 4, "key, public key, sealed file and digests");
     assert_eq!(before, site.snapshot());

@@ -12,5 +12,6 @@ mod check;
 mod forms;
 mod laws;
 mod places;
+mod renewal;
 mod site;
 mod trust;

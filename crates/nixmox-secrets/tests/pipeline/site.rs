@@ -8,8 +8,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use nixmox_hostkey::HostKey;
 use nixmox_secrets::{
-    Accept, Change, Checked, Error, Fleet, Form, Options, Outcome, Reason, Report, change, check,
-    host_identities,
+    Accept, Change, Checked, Error, Fleet, Form, Options, Outcome, Reason, Renewal, Report, change,
+    check, host_identities, renew,
 };
 use nixmox_sops::{DecryptedFile, EncryptedFile, Format, Identities};
 use nixmox_tree::{SecretString, SecretTree, Value};
@@ -208,6 +208,16 @@ impl Site {
             now,
         )?;
         problem.map_or(Ok(outcome), Err)
+    }
+
+    /// Seals what the master says already, and renews what is asked for.
+    pub(crate) fn renew(&mut self, renewal: &Renewal) -> Result<Report, Error> {
+        self.clock += 60;
+        let now = Timestamp::from_second(self.clock).unwrap();
+        let identities = self.admin.identities();
+        let options = options(&identities, self.accept, None);
+        let outcome = renew(self.dir.path(), options, renewal, &mut self.rng, now)?;
+        Ok(outcome.report.unwrap())
     }
 
     /// Checks the fleet with the admin's key.
