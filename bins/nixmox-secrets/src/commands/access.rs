@@ -127,11 +127,16 @@ fn about(out: &mut dyn io::Write, access: &Access, asked: &Asked<'_>) -> io::Res
                 false => "is a name in the files of",
             };
             let hosts = plural(found.hosts.len(), "host");
-            writeln!(out, "{} {how} {hosts}; whoever opens the master reads it too", escape(asked.what))?;
+            writeln!(
+                out,
+                "{} {how} {hosts}; whoever opens the master reads it too",
+                escape(asked.what)
+            )?;
         }
     }
     matrix(out, access, &asked.hosts)?;
-    if let (None, Some(file)) = (&asked.receivers, asked.hosts.values().find_map(|h| h.sealed.as_ref()))
+    if let (None, Some(file)) =
+        (&asked.receivers, asked.hosts.values().find_map(|h| h.sealed.as_ref()))
     {
         let names: Vec<String> = file.names.iter().map(|name| paths::show(name)).collect();
         writeln!(out, "its secrets: {}", escape(&names.join(" ")))?;
@@ -209,9 +214,15 @@ fn legend(
         let own = if *own { "  (your key)" } else { "" };
         writeln!(out, "{number}  {}{own}", escape(recipient))?;
     }
-    writeln!(out, "● a key at hand opens it  ◐ sealed so by this tool  ○ a label says so  ✗ its key does not open it")?;
+    writeln!(
+        out,
+        "● a key at hand opens it  ◐ sealed so by this tool  ○ a label says so  ✗ its key does not open it"
+    )?;
     if !access.opened {
-        writeln!(out, "without a key for the master nothing can be proved and nothing vouches for the files")?;
+        writeln!(
+            out,
+            "without a key for the master nothing can be proved and nothing vouches for the files"
+        )?;
     }
     Ok(())
 }

@@ -96,9 +96,7 @@ fn confirmed() -> Result<(), Failure> {
     match prompt::confirm("Seal everything anew, for exactly these admins?") {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::new(Exit::Failure, "nothing was changed")),
-        Err(error @ PromptError::Ended) => {
-            Err(Failure::from_error(Exit::Interrupted, error))
-        }
+        Err(error @ PromptError::Ended) => Err(Failure::from_error(Exit::Interrupted, error)),
         Err(error) => {
             Err(Failure::new(Exit::Failure, "nobody vouches for the recipients in .sops.yaml")
                 .because(error)

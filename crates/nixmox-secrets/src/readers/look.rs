@@ -78,9 +78,8 @@ impl<'a> Look<'a> {
         };
         let key = self.see(&files.key, Format::Binary, &expected);
         let opened = key.as_ref().and_then(|seen| opened_key(seen, files));
-        let own = opened.as_ref().and_then(|key| {
-            Identities::from_age_secret(&key.age_identity()).ok()
-        });
+        let own =
+            opened.as_ref().and_then(|key| Identities::from_age_secret(&key.age_identity()).ok());
         let recipient = match &opened {
             Some(key) => Some(key.public().age_recipient()),
             None => files.public_key().ok().map(|public| public.age_recipient()),
@@ -88,7 +87,10 @@ impl<'a> Look<'a> {
         let sealed = files.sealed.bytes.as_deref();
         let expected = Expected {
             labels: recipient.clone().map(|recipient| BTreeSet::from([recipient])),
-            vouched: self.base.zip(sealed).is_some_and(|(b, bytes)| b.vouches_for_sealed(host, bytes)),
+            vouched: self
+                .base
+                .zip(sealed)
+                .is_some_and(|(b, bytes)| b.vouches_for_sealed(host, bytes)),
             host: recipient.map(|recipient| (host, recipient)),
             key: own.as_ref(),
         };
@@ -190,11 +192,7 @@ fn opened_key(seen: &Seen, files: &HostFiles) -> Option<HostKey> {
     files.read_key(&file).ok()
 }
 
-fn suspicions(
-    wrapped: WrappedKey<'_>,
-    reader: &Reader,
-    expected: &Expected<'_>,
-) -> Vec<Suspicion> {
+fn suspicions(wrapped: WrappedKey<'_>, reader: &Reader, expected: &Expected<'_>) -> Vec<Suspicion> {
     let label = || reader.recipient.clone();
     let mut found = Vec::new();
     let kind = Recipient::parse(wrapped.label()).ok();

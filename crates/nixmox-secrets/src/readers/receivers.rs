@@ -46,7 +46,11 @@ pub fn receivers(
             file.is_some_and(|file| file.names.iter().any(|name| name.starts_with(below)))
         };
         let hosts: BTreeSet<_> = named.into_iter().filter(has).collect();
-        return if hosts.is_empty() { Err(nothing()) } else { Ok(Receivers { hosts, resolved: false }) };
+        return if hosts.is_empty() {
+            Err(nothing())
+        } else {
+            Ok(Receivers { hosts, resolved: false })
+        };
     };
     let nodes = master::nodes(tree)?;
     let hosts = match node {
@@ -115,7 +119,8 @@ impl Readable {
         access: &Access,
         recipient: &str,
     ) -> Result<Self, Error> {
-        let names = |file: &super::FileReaders| file.readers.iter().any(|r| r.recipient == recipient);
+        let names =
+            |file: &super::FileReaders| file.readers.iter().any(|r| r.recipient == recipient);
         let master = access.master.as_ref().is_some_and(names);
         let hosts: BTreeSet<NodeName> = access
             .hosts

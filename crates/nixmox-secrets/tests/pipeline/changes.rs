@@ -295,7 +295,14 @@ fn a_preview_plans_and_writes_nothing() {
     let identities = site.admin.identities();
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let plan = preview(site.root(), options(&identities, NOTHING, None), &Renewal::default(), &mut rng, now).unwrap();
+    let plan = preview(
+        site.root(),
+        options(&identities, NOTHING, None),
+        &Renewal::default(),
+        &mut rng,
+        now,
+    )
+    .unwrap();
     assert_eq!(host(plan.report(), "w3"), (Change::Created, &[Reason::KeyMade, Reason::New][..]));
     assert_eq!(plan.changes().writes.len(), 4, "key, public key, sealed file and digests");
     assert_eq!(before, site.snapshot());
