@@ -29,6 +29,7 @@ struct State {
     names: String,
     hosts: BTreeMap<&'static str, Host>,
     private: bool,
+    rotating: bool,
 }
 
 /// One command on one fleet.
@@ -81,7 +82,14 @@ impl Scenario {
         });
         let hosts = hosts.collect();
         let names = self.env.run(&["list", "--json"]).ends(0).out;
-        State { names, hosts, private: self.env.path("fleet/private/secrets.yaml").exists() }
+        let next = self.env.path("fleet/nodes/routers/router1/ssh_host_ed25519_key.next");
+        let rotating = next.exists();
+        State {
+            names,
+            hosts,
+            private: self.env.path("fleet/private/secrets.yaml").exists(),
+            rotating,
+        }
     }
 
     /// Runs what a person would run next, which completes or undoes what was interrupted, and demands that all is well.
@@ -214,6 +222,20 @@ fn a_killed_first_edit_loses_nothing() {
 #[test]
 fn a_killed_removal_of_hosts_loses_nothing() {
     check(Scenario::new(sealed(), &["unset", "servers.db"], ""), 30);
+}
+
+#[test]
+fn a_killed_rotation_loses_nothing() {
+    let env = sealed();
+    let scenario = Scenario::new(env, &["rotate-host", "router1"], "");
+    check(scenario, 30);
+}
+
+#[test]
+fn a_killed_end_of_a_rotation_loses_nothing() {
+    let env = sealed();
+    env.run(&["rotate-host", "router1"]).ends(0);
+    check(Scenario::new(env, &["rotate-host", "router1", "--finish"], ""), 40);
 }
 
 #[test]

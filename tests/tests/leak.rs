@@ -164,6 +164,8 @@ fn no_command_leaks_in_success() {
         case(&["updatekeys", "--yes"], 0),
         case(&["rotate", "router1"], 0),
         case(&["rotate", "--json"], 0),
+        case(&["rotate-host", "router2"], 0),
+        case(&["rotate-host", "router2", "--finish"], 0),
         case(&["who", "routers.psk"], 0),
         case(&["who", "router1", "--json"], 0),
         case(&["access"], 0),

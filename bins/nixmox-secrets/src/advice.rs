@@ -101,6 +101,13 @@ fn hints(error: &Error) -> Vec<String> {
         Error::NoSuchHost { nearest, .. } if !nearest.is_empty() => {
             vec![format!("did you mean {}?", nearest.join(" or "))]
         }
+        Error::UnvouchedNextKey { host } => vec![format!(
+            "if you did not begin this, drop it: nixmox-secrets rotate-host {host} --abort"
+        )],
+        Error::LostNextKey { host } => vec![format!(
+            "restore it from git; or seal to the old key alone: nixmox-secrets rotate-host {host} --abort"
+        )],
+        Error::NoNextKey { host } => vec![format!("begin with `nixmox-secrets rotate-host {host}`")],
         Error::NoSuchSecret { .. } => one("`nixmox-secrets list` names what there is"),
         _ => Vec::new(),
     }

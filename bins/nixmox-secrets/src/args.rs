@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::commands::access::Who;
-use crate::commands::renew::{Rotate, Seal, UpdateKeys};
+use crate::commands::renew::{Rotate, RotateHost, Seal, UpdateKeys};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// One secrets file in, one sealed file per host out.
@@ -137,6 +137,8 @@ pub(crate) enum Command {
     UpdateKeys(UpdateKeys),
     /// Give new data keys to everything, or to the files of some hosts; no value changes
     Rotate(Rotate),
+    /// Replace a host's key in two steps: seal to the old and a new key, and once the machine has it, to the new alone
+    RotateHost(RotateHost),
     /// Tell who can read a secret or a host's files: what is proved, what is claimed, what is suspicious
     Who(Who),
     /// Tell who can read what, for the whole fleet

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Seal(seal) => renew::seal(&context()?, seal),
         Command::UpdateKeys(update) => renew::updatekeys(&context()?, update),
         Command::Rotate(rotate) => renew::rotate(&context()?, rotate),
+        Command::RotateHost(rotate) => renew::rotate_host(&context()?, rotate),
         Command::Who(who) => access::who(&context()?, who),
         Command::Access => access::access(&context()?),
         Command::Check { keyless, evaluate } => check::check(&context()?, *keyless, *evaluate),

@@ -30,6 +30,9 @@ pub(crate) fn text(out: &mut dyn Write, report: &Report, tense: Tense) -> io::Re
         let why = reasons(found);
         writeln!(out, "{style}{word:<9}{style:#}  {host:<width$}  {why}")?;
     }
+    for host in &report.rotating {
+        writeln!(out, "rotating   {host}  sealed to two keys: deploy it, then `rotate-host {host} --finish`")?;
+    }
     for path in &report.orphans {
         writeln!(out, "orphan     {path}  belongs to no host of the fleet; it was left alone")?;
     }
@@ -108,6 +111,9 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::KeyAccepted => ("key-accepted", "host key accepted"),
         Reason::Admins => ("admins", "host key sealed to other admins"),
         Reason::Renewed => ("renewed", "new data keys"),
+        Reason::NextKeyMade => ("next-key-made", "sealed to its old and to a new key"),
+        Reason::KeyReplaced => ("key-replaced", "the new host key has replaced the old one"),
+        Reason::NextKeyDropped => ("next-key-dropped", "the new host key was dropped"),
         Reason::Moved => ("moved", "moved"),
         Reason::Dropped => ("dropped", "no secrets any more"),
         _ => ("other", "other"),
@@ -131,6 +137,7 @@ pub(crate) fn as_json(report: &Report) -> Value {
         "unchanged": report.is_unchanged(),
         "master": name(report.master),
         "hosts": hosts,
+        "rotating": report.rotating.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "orphans": orphans,
         "lints": lints,
     })

@@ -89,6 +89,8 @@ fn the_help() {
       seal         Carry out what `status` shows: seal what the master says already, without a change
       updatekeys   Seal everything to the recipients that `.sops.yaml` names now
       rotate       Give new data keys to everything, or to the files of some hosts; no value changes
+      rotate-host  Replace a host's key in two steps: seal to the old and a new key, and once the
+                   machine has it, to the new alone
       who          Tell who can read a secret or a host's files: what is proved, what is claimed, what
                    is suspicious
       access       Tell who can read what, for the whole fleet

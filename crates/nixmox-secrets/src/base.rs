@@ -82,6 +82,37 @@ impl<'a> Base<'a> {
         })
     }
 
+    /// Tells whether a host's key is being replaced, and the digests vouch for the key that it is to get.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LostNextKey`] when one is on record and gone, [`Error::UnvouchedNextKey`] when there is another,
+    /// [`Error::HalfHostKey`].
+    pub(crate) fn vouched_next<'f>(
+        &self,
+        host: &NodeName,
+        files: &'f HostFiles,
+    ) -> Result<Option<PairFiles<'f>>, Error> {
+        let recorded = self.record(host).and_then(|record| record.next.as_ref());
+        let Some(pair) = files.next_pair(host)? else {
+            return match recorded {
+                Some(_) => Err(Error::LostNextKey { host: host.clone() }),
+                None => Ok(None),
+            };
+        };
+        let vouched = self.old_key().zip(recorded).is_some_and(|(key, recorded)| {
+            recorded.matches(&key.next(host, pair.private, pair.public))
+        });
+        if vouched { Ok(Some(pair)) } else { Err(Error::UnvouchedNextKey { host: host.clone() }) }
+    }
+
+    /// Lists the hosts whose key is being replaced.
+    pub(crate) fn rotating(&self) -> Vec<NodeName> {
+        let next =
+            self.files.iter().filter(|(_, f)| f.next.iter().any(|file| file.bytes.is_some()));
+        next.map(|(host, _)| host.clone()).collect()
+    }
+
     /// Finds the hosts with a sealed file whose key pair no digest vouches for; half a pair is another problem.
     pub(crate) fn unvouched_keys(&self) -> Vec<&NodeName> {
         let sealed = self.files.par_iter().filter(|(_, files)| files.sealed.bytes.is_some());
@@ -131,9 +162,9 @@ impl<'a> Base<'a> {
     /// Tells whether the digests vouch for every file of a host, and for their being where they belong.
     fn is_vouched(&self, host: &NodeName, files: &HostFiles) -> bool {
         let Some(record) = self.record(host) else {
-            return files.sealed.bytes.is_none();
+            return files.sealed.bytes.is_none() && files.next.iter().all(|f| f.bytes.is_none());
         };
-        let strayed = files.all().iter().any(|file| file.strayed.is_some());
+        let strayed = files.all().any(|file| file.strayed.is_some());
         let key_ours = match files.key_pair(host) {
             Ok(Some(pair)) => self.vouches_for_key(host, pair),
             _ => false,
@@ -142,6 +173,6 @@ impl<'a> Base<'a> {
             None => record.sealed.is_none(),
             Some(bytes) => self.vouches_for_sealed(host, bytes),
         };
-        !strayed && key_ours && sealed_ours
+        !strayed && key_ours && sealed_ours && self.vouched_next(host, files).is_ok()
     }
 }

@@ -67,6 +67,8 @@ pub enum ProblemKind {
     Misplaced(RelPath),
     /// No digest of this tool vouches for this host key.
     UnvouchedKey,
+    /// The key that its host is to get was not made by this tool, or is gone.
+    UnvouchedNextKey,
     /// No digest of this tool vouches for this sealed file: somebody else may know its data key.
     UnvouchedFile,
     /// No digest of this tool vouches for these recipients in `.sops.yaml`, or for those that were taken out.
@@ -88,6 +90,7 @@ impl ProblemKind {
             Self::Orphan => "orphan",
             Self::Misplaced(_) => "misplaced",
             Self::UnvouchedKey => "unvouched-key",
+            Self::UnvouchedNextKey => "unvouched-next-key",
             Self::UnvouchedFile => "unvouched-file",
             Self::UnvouchedAdmins(_) => "unvouched-admins",
         }
@@ -114,6 +117,9 @@ impl fmt::Display for ProblemKind {
             Self::Orphan => f.write_str("belongs to no host that has secrets"),
             Self::Misplaced(path) => write!(f, "belongs at {path}"),
             Self::UnvouchedKey => f.write_str("was neither made nor accepted by this tool"),
+            Self::UnvouchedNextKey => {
+                f.write_str("is not the key that this tool made for its host to get")
+            }
             Self::UnvouchedFile => f.write_str("was not sealed by this tool"),
             Self::UnvouchedAdmins(names) => {
                 f.write_str("has recipients that nobody has vouched for:")?;
@@ -130,6 +136,8 @@ pub struct Checked {
     pub problems: Vec<Problem>,
     /// How many hosts have a sealed file.
     pub hosts: usize,
+    /// Hosts whose key is being replaced.
+    pub rotating: Vec<NodeName>,
     /// Whether every file was opened and compared; without identities only its form was looked at.
     pub opened: bool,
 }
@@ -214,6 +222,12 @@ impl<'a> Check<'a> {
                 self.found(files.public.place().clone(), ProblemKind::UnvouchedKey);
             }
         }
+        for (host, files) in self.files {
+            if base.vouched_next(host, files).is_err() {
+                let [_, public] = &files.next;
+                self.found(public.place().clone(), ProblemKind::UnvouchedNextKey);
+            }
+        }
         let new = base.new_admins(|host| wanted.contains_key(host));
         if let (Some(new), Some(rules)) = (new, &self.fleet.rules) {
             let names = new.added.union(&new.removed).cloned().collect();
@@ -270,7 +284,10 @@ impl<'a> Check<'a> {
         self.problems.sort();
         self.problems.dedup();
         let hosts = self.files.values().filter(|files| files.sealed.bytes.is_some()).count();
-        Checked { problems: self.problems, hosts, opened }
+        let next = |files: &HostFiles| files.next.iter().any(|file| file.bytes.is_some());
+        let rotating = self.files.iter().filter(|(_, files)| next(files));
+        let rotating = rotating.map(|(host, _)| host.clone()).collect();
+        Checked { problems: self.problems, hosts, rotating, opened }
     }
 }
 
@@ -291,10 +308,17 @@ fn outside_of_host(fleet: &Fleet, files: &HostFiles) -> Result<Vec<Problem>, Err
     let admins = fleet.rules()?.recipients(&files.key.path)?;
     let kinds = from_outside((key, Format::Binary), &admins);
     kinds.into_iter().for_each(|kind| found(&files.key, kind));
+    let [next, _] = &files.next;
+    if let Some(bytes) = &next.bytes {
+        let kinds = from_outside((bytes, Format::Binary), &admins);
+        kinds.into_iter().for_each(|kind| found(next, kind));
+    }
     match (public, &files.sealed.bytes) {
         (Err(error), _) => found(&files.public, ProblemKind::Malformed(causes(&error))),
         (Ok(public), Some(bytes)) => {
-            let owner: Vec<_> = Recipient::parse(&public.age_recipient()).into_iter().collect();
+            let keys = std::iter::once(public).chain(files.next_public_key().ok());
+            let owner: Vec<_> =
+                keys.filter_map(|key| Recipient::parse(&key.age_recipient()).ok()).collect();
             let kinds = from_outside((bytes, Format::Yaml), &owner);
             kinds.into_iter().for_each(|kind| found(&files.sealed, kind));
         }

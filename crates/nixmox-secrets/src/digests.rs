@@ -72,6 +72,11 @@ impl DigestKey {
         self.digest("key", &[host.as_ref().as_bytes(), key, public])
     }
 
+    /// Digests the files of the key that a host is to get.
+    pub(crate) fn next(&self, host: &NodeName, key: &[u8], public: &[u8]) -> Digest {
+        self.digest("next", &[host.as_ref().as_bytes(), key, public])
+    }
+
     /// Digests who may open the master and, where they are others, who may open each host's key.
     fn admins(&self, digests: &Digests) -> Digest {
         let mut mac = self.mac();
@@ -142,6 +147,9 @@ pub(crate) struct HostDigests {
     /// Who can open its key, when they are others than those of the master.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) admins: Option<BTreeSet<String>>,
+    /// Of the files of the key that it is to get, while its key is being replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<Digest>,
     /// Of its sealed file; `None` when it has no secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sealed: Option<Digest>,

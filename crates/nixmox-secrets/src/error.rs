@@ -156,6 +156,24 @@ pub enum Error {
         /// The host.
         host: NodeName,
     },
+    /// The key that a host is to get was not made here: it may be anybody's.
+    #[error("nobody has vouched for the key that host {host} is to get")]
+    UnvouchedNextKey {
+        /// The host.
+        host: NodeName,
+    },
+    /// The key that a host is to get is gone.
+    #[error("the key that host {host} is to get is gone")]
+    LostNextKey {
+        /// The host.
+        host: NodeName,
+    },
+    /// No key waits for a host.
+    #[error("the key of host {host} is not being replaced")]
+    NoNextKey {
+        /// The host.
+        host: NodeName,
+    },
     /// Host keys in the repository that no admin has vouched for with this tool.
     #[error("nobody has vouched for {} of this fleet", keys(.hosts.len()))]
     UnknownHostKeys {

@@ -1,5 +1,6 @@
 //! A fleet repository as it lies on disk: its nodes, its layout and its creation rules.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nixmox_topology::{Area, Topology};
@@ -47,6 +48,8 @@ pub struct Fleet {
     pub(crate) definitions: [u8; 32],
     /// Directories (`nodes/…`) below each area that hold generated files.
     pub(crate) sealed_dirs: Vec<(Area, String)>,
+    /// Directories (`nodes/…`) of hosts whose key is being replaced.
+    pub(crate) next_dirs: BTreeSet<String>,
 }
 
 impl Fleet {
@@ -76,6 +79,7 @@ impl Fleet {
             rules,
             definitions: found.digest,
             sealed_dirs: found.sealed_dirs,
+            next_dirs: found.next_dirs,
             store,
         })
     }

@@ -1,5 +1,7 @@
 //! The plan of one host: its key pair, its sealed file, and their digests.
 
+mod next;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -16,11 +18,12 @@ use rand_chacha::ChaCha20Rng;
 use crate::Error;
 use crate::base::Base;
 use crate::digests::{DigestKey, HostDigests};
-use crate::hosts::{HostFiles, PairFiles};
+use crate::hosts::{Generated, HostFiles, PairFiles};
 use crate::layout::key_comment;
-use crate::renewal::Renewal;
+use crate::renewal::{KeyStep, Renewal};
 use crate::report::{Change, HostReport, Reason};
 use crate::store::{Mode, RelPath};
+use next::NextPair;
 
 /// What the plan of any host needs to know of the fleet.
 pub(crate) struct HostContext<'a> {
@@ -118,12 +121,15 @@ impl HostPlan {
             // The whole run stops at this host: nothing is sealed to its key, not even in memory.
             return Ok(Some(plan));
         }
+        let next = next::plan(context, wanted, &mut plan, &mut rng)?;
+        let keys = (&pair, next.as_ref());
         let sealed = match wanted.tree {
-            Some(tree) => Some(sealed(context, (wanted, tree), &pair, &mut plan, &mut rng)?),
+            Some(tree) => Some(sealed(context, (wanted, tree), keys, &mut plan, &mut rng)?),
             None => None,
         };
         plan.move_strayed(wanted.files);
         plan.digests = HostDigests {
+            next: next.as_ref().map(|next| next.digest(context, wanted.host)),
             key: context.new_key.key(wanted.host, &pair.private_file, &pair.public_file),
             admins: context.base.admins.apart(wanted.host),
             values: wanted.tree.map(|tree| context.new_key.values(wanted.host, tree)),
@@ -182,13 +188,24 @@ fn key_pair<'a>(
     plan: &mut HostPlan,
     rng: &mut ChaCha20Rng,
 ) -> Result<Option<KeyPair<'a>>, Error> {
-    let mut pair = match wanted.files.key_pair(wanted.host)? {
+    let step = context.step(wanted.host);
+    let files = match step {
+        // The old pair may be anything: nothing is sealed to it any more.
+        Some(KeyStep::Replace) => None,
+        _ => wanted.files.key_pair(wanted.host)?,
+    };
+    let mut pair = match files {
+        None if step.is_some_and(|step| step != KeyStep::Replace) => {
+            return Err(Error::NoHostKey { host: wanted.host.clone() });
+        }
+        _ if step == Some(KeyStep::Finish) => next::taken(context, wanted, plan)?,
+        None if step == Some(KeyStep::Replace) => made_pair(wanted, plan, rng),
         None if wanted.tree.is_none() => return Ok(None),
         None => made_pair(wanted, plan, rng),
         Some(files) => found_pair(context, wanted, files, plan)?,
     };
     let Some(key) = &pair.opened else { return Ok(Some(pair)) };
-    let bytes = seal_key(context, wanted, key, rng)?;
+    let bytes = seal_key(context, (wanted.host, &wanted.files.key), key, rng)?;
     plan.writes.push((wanted.files.key.path.clone(), bytes.clone(), Mode::Public));
     pair.private_file = Cow::Owned(bytes);
     Ok(Some(pair))
@@ -247,16 +264,16 @@ fn found_pair<'a>(
 
 fn seal_key(
     context: &HostContext<'_>,
-    wanted: &Wanted<'_>,
+    (host, file): (&NodeName, &Generated),
     key: &HostKey,
     rng: &mut ChaCha20Rng,
 ) -> Result<Vec<u8>, Error> {
-    let path = || wanted.files.key.path.clone();
-    let recipients = context.base.admins.of_key(wanted.host);
+    let path = || file.path.clone();
+    let recipients = context.base.admins.of_key(host);
     if recipients.is_empty() {
         return Err(Error::NoRecipients { path: path() });
     }
-    let text = key.to_openssh(&key_comment(wanted.host));
+    let text = key.to_openssh(&key_comment(host));
     let documents = Documents::binary(SecretBytes::from(&text));
     let mut options = SealOptions::new(recipients.iter().cloned());
     options.interaction = context.interaction.cloned();
@@ -268,7 +285,7 @@ fn seal_key(
 fn sealed<'a>(
     context: &HostContext<'_>,
     (wanted, tree): (&Wanted<'a>, &SecretTree),
-    pair: &KeyPair<'_>,
+    (pair, next): (&KeyPair<'_>, Option<&NextPair<'_>>),
     plan: &mut HostPlan,
     rng: &mut ChaCha20Rng,
 ) -> Result<Cow<'a, [u8]>, Error> {
@@ -287,6 +304,10 @@ fn sealed<'a>(
         }
         // Sealed to a key that the host does not have any more; why is said of the key.
         Some(_) if !same_key => plan.change = Some(Change::Updated),
+        // Sealed to a key more or less than it shall be; why is said of the keys.
+        Some(_) if context.step(wanted.host).is_some() && plan.turns() => {
+            plan.change = Some(Change::Updated);
+        }
         Some(_) if context.new_admins => plan.changes(Change::Updated, Reason::Admins),
         Some(_) if context.renews(wanted.host) => plan.changes(Change::Updated, Reason::Renewed),
         Some(bytes) if context.vouches_for_values(wanted.host, tree) => {
@@ -298,7 +319,8 @@ fn sealed<'a>(
             keep = Some(open_sealed(context, wanted, pair)?);
         }
     }
-    let bytes = seal_values(context, wanted, (pair, tree), keep.as_ref(), rng)?;
+    let owners = owners(wanted, pair, next)?;
+    let bytes = seal_values(context, wanted, (owners, tree), keep.as_ref(), rng)?;
     plan.writes.push((file.path.clone(), bytes.clone(), Mode::Public));
     Ok(Cow::Owned(bytes))
 }
@@ -314,16 +336,27 @@ fn open_sealed(
     }
 }
 
+/// Returns the recipients of a host's file: its key, and the one that it is to get.
+fn owners(
+    wanted: &Wanted<'_>,
+    pair: &KeyPair<'_>,
+    next: Option<&NextPair<'_>>,
+) -> Result<Vec<Recipient>, Error> {
+    let next = next.map(|next| &next.public);
+    let keys = std::iter::once(pair.public(wanted.files)?).chain(next.cloned());
+    keys.map(|key| Recipient::parse(&key.age_recipient()))
+        .collect::<Result<_, _>>()
+        .map_err(|source| Error::Recipient { host: wanted.host.clone(), source })
+}
+
 fn seal_values(
     context: &HostContext<'_>,
     wanted: &Wanted<'_>,
-    (pair, tree): (&KeyPair<'_>, &SecretTree),
+    (owners, tree): (Vec<Recipient>, &SecretTree),
     keep: Option<&DecryptedFile>,
     rng: &mut ChaCha20Rng,
 ) -> Result<Vec<u8>, Error> {
-    let recipient = Recipient::parse(&pair.public(wanted.files)?.age_recipient())
-        .map_err(|source| Error::Recipient { host: wanted.host.clone(), source })?;
-    let mut options = SealOptions::new([recipient]);
+    let mut options = SealOptions::new(owners);
     options.strict = true;
     let documents = Documents::from_tree(tree);
     let keep = keep.map_or(Keep::Nothing, Keep::Values);
@@ -332,6 +365,12 @@ fn seal_values(
 }
 
 impl HostPlan {
+    /// Tells whether the host gets a key or loses one.
+    fn turns(&self) -> bool {
+        let turns = [Reason::NextKeyMade, Reason::KeyReplaced, Reason::NextKeyDropped];
+        self.reasons.iter().any(|reason| turns.contains(reason))
+    }
+
     fn changes(&mut self, change: Change, reason: Reason) {
         self.change = Some(change);
         because(&mut self.reasons, reason);
@@ -349,6 +388,10 @@ impl HostPlan {
 }
 
 impl HostContext<'_> {
+    fn step(&self, host: &NodeName) -> Option<KeyStep> {
+        self.renewal.and_then(|renewal| renewal.step(host))
+    }
+
     fn renews(&self, host: &NodeName) -> bool {
         self.renewal.is_some_and(|renewal| renewal.is_of(host))
     }

@@ -31,6 +31,8 @@ pub(crate) struct HostFiles {
     pub(crate) sealed: Generated,
     pub(crate) key: Generated,
     pub(crate) public: Generated,
+    /// The key pair that it is to get, while its key is being replaced: private and public.
+    pub(crate) next: [Generated; 2],
 }
 
 /// The bytes of both files of a host's key pair.
@@ -121,6 +123,7 @@ impl HostFiles {
             sealed: Generated::read(fleet, sealed, t_sealed)?,
             key: Generated::read(fleet, key, t_key)?,
             public: Generated::read(fleet, public, t_public)?,
+            next: next(fleet, &directory)?,
         };
         if files.key.bytes.is_none() && files.public.bytes.is_none() {
             files.follow(fleet, host, former)?;
@@ -165,9 +168,9 @@ impl HostFiles {
         Ok(())
     }
 
-    /// Returns the three files.
-    pub(crate) fn all(&self) -> [&Generated; 3] {
-        [&self.sealed, &self.key, &self.public]
+    /// Goes through its files, those of the key that it is to get among them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Generated> {
+        [&self.sealed, &self.key, &self.public].into_iter().chain(&self.next)
     }
 
     /// Returns the two key files' bytes; `None` when neither is there.
@@ -176,46 +179,44 @@ impl HostFiles {
     ///
     /// [`Error::HalfHostKey`] when one is there without the other.
     pub(crate) fn key_pair(&self, host: &NodeName) -> Result<Option<PairFiles<'_>>, Error> {
-        let half = |present: &Generated, missing: &Generated| Error::HalfHostKey {
-            host: host.clone(),
-            present: present.place().clone(),
-            missing: missing.place().clone(),
-        };
-        match (&self.key.bytes, &self.public.bytes) {
-            (None, None) => Ok(None),
-            (Some(private), Some(public)) => Ok(Some(PairFiles { private, public })),
-            (Some(_), None) => Err(half(&self.key, &self.public)),
-            (None, Some(_)) => Err(half(&self.public, &self.key)),
-        }
+        pair(host, &self.key, &self.public)
+    }
+
+    /// Returns the bytes of the key pair that the host is to get; `None` when its key is not being replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`HostFiles::key_pair`].
+    pub(crate) fn next_pair(&self, host: &NodeName) -> Result<Option<PairFiles<'_>>, Error> {
+        let [key, public] = &self.next;
+        pair(host, key, public)
     }
 
     /// Parses the public key file.
     pub(crate) fn public_key(&self) -> Result<HostPublicKey, Error> {
-        let bytes = self.public.bytes.as_deref().unwrap_or_default();
-        HostPublicKey::parse(&String::from_utf8_lossy(bytes))
-            .map_err(|source| Error::HostKey { path: self.public.place().clone(), source })
+        parse_public(&self.public)
+    }
+
+    /// Parses the public key that the host is to get.
+    pub(crate) fn next_public_key(&self) -> Result<HostPublicKey, Error> {
+        let [_, public] = &self.next;
+        parse_public(public)
     }
 
     /// Opens the sealed private key and checks that it belongs to the public one.
     pub(crate) fn open_key(&self, identities: &Identities) -> Result<HostKey, Error> {
-        let bytes = self.key.bytes.as_deref().unwrap_or_default();
-        self.read_key(&open(self.key.place(), bytes, Format::Binary, identities)?)
+        open_pair((&self.key, &self.public), identities)
+    }
+
+    /// Opens the private key that the host is to get and checks that it belongs to the public one.
+    pub(crate) fn open_next_key(&self, identities: &Identities) -> Result<HostKey, Error> {
+        let [key, public] = &self.next;
+        open_pair((key, public), identities)
     }
 
     /// Reads the private key out of its opened file and checks that it belongs to the public one.
     pub(crate) fn read_key(&self, file: &DecryptedFile) -> Result<HostKey, Error> {
-        let path = || self.key.place().clone();
-        let text = file.documents().to_bytes(Format::Binary, Indent::default()).ok();
-        let text = text.as_ref().and_then(SecretBytes::as_str).unwrap_or_default();
-        let key = HostKey::from_openssh(&SecretString::new(text))
-            .map_err(|source| Error::HostKey { path: path(), source })?;
-        if !self.public_key()?.matches(&key) {
-            return Err(Error::MismatchedHostKey {
-                key: path(),
-                public: self.public.place().clone(),
-            });
-        }
-        Ok(key)
+        read_pair((&self.key, &self.public), file)
     }
 
     /// Parses and opens the sealed file with the host's own key.
@@ -225,6 +226,65 @@ impl HostFiles {
         let bytes = self.sealed.bytes.as_deref().unwrap_or_default();
         open(self.sealed.place(), bytes, Format::Yaml, &identities)
     }
+}
+
+/// Reads the key pair that a host is to get, where the walk over the fleet saw one.
+fn next(fleet: &Fleet, directory: &str) -> Result<[Generated; 2], Error> {
+    let (key, public) = fleet.layout.next(directory)?;
+    let absent = |path| Generated { path, bytes: None, strayed: None };
+    if !fleet.next_dirs.contains(directory) {
+        return Ok([absent(key), absent(public)]);
+    }
+    let twin = fleet.layout.private.then(|| fleet.layout.public_twin().next(directory));
+    let (t_key, t_public) = twin.transpose()?.unzip();
+    Ok([Generated::read(fleet, key, t_key)?, Generated::read(fleet, public, t_public)?])
+}
+
+fn pair<'a>(
+    host: &NodeName,
+    key: &'a Generated,
+    public: &'a Generated,
+) -> Result<Option<PairFiles<'a>>, Error> {
+    let half = |present: &Generated, missing: &Generated| Error::HalfHostKey {
+        host: host.clone(),
+        present: present.place().clone(),
+        missing: missing.place().clone(),
+    };
+    match (&key.bytes, &public.bytes) {
+        (None, None) => Ok(None),
+        (Some(private), Some(public)) => Ok(Some(PairFiles { private, public })),
+        (Some(_), None) => Err(half(key, public)),
+        (None, Some(_)) => Err(half(public, key)),
+    }
+}
+
+fn parse_public(public: &Generated) -> Result<HostPublicKey, Error> {
+    let bytes = public.bytes.as_deref().unwrap_or_default();
+    HostPublicKey::parse(&String::from_utf8_lossy(bytes))
+        .map_err(|source| Error::HostKey { path: public.place().clone(), source })
+}
+
+fn open_pair(
+    (key, public): (&Generated, &Generated),
+    identities: &Identities,
+) -> Result<HostKey, Error> {
+    let bytes = key.bytes.as_deref().unwrap_or_default();
+    read_pair((key, public), &open(key.place(), bytes, Format::Binary, identities)?)
+}
+
+fn read_pair(
+    (key_file, public): (&Generated, &Generated),
+    file: &DecryptedFile,
+) -> Result<HostKey, Error> {
+    let path = || key_file.place().clone();
+    let text = file.documents().to_bytes(Format::Binary, Indent::default()).ok();
+    let text = text.as_ref().and_then(SecretBytes::as_str).unwrap_or_default();
+    let key = HostKey::from_openssh(&SecretString::new(text))
+        .map_err(|source| Error::HostKey { path: path(), source })?;
+    if !parse_public(public)?.matches(&key) {
+        return Err(Error::MismatchedHostKey { key: path(), public: public.place().clone() });
+    }
+    Ok(key)
 }
 
 /// Returns the directories of all hosts of the fleet.

@@ -7,6 +7,9 @@ use crate::store::{PathError, RelPath};
 /// Name of the overlay directory that takes every generated file when it exists.
 pub const PRIVATE: &str = "private";
 
+/// Name of the private key that a host is to get.
+pub(crate) const NEXT_KEY: &str = "ssh_host_ed25519_key.next";
+
 /// The arrangement of a host's generated files within its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Arrangement {
@@ -65,6 +68,14 @@ impl Layout {
         let (sealed, key, public) = self.names();
         let path = |file: &str| self.below_area(&format!("{directory}/{file}"));
         Ok(HostPaths { sealed: path(sealed)?, key: path(key)?, public: path(public)? })
+    }
+
+    /// Returns the paths of the key pair that a host is to get, private and public, while its key is being replaced.
+    ///
+    /// It lies in the host's own directory in every arrangement: what is below `fs/` is copied to machines.
+    pub(crate) fn next(&self, directory: &str) -> Result<(RelPath, RelPath), PathError> {
+        let path = |ending: &str| self.below_area(&format!("{directory}/{NEXT_KEY}{ending}"));
+        Ok((path("")?, path(".pub")?))
     }
 
     /// Returns the same layout outside `private/`: where files lay before the overlay was made.

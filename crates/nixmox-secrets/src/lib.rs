@@ -105,6 +105,6 @@ pub use fleet::{AskNix, FILE_LIMIT, Fleet, find};
 pub use layout::{Arrangement, HostPaths, Layout, PRIVATE};
 pub use master::{Form, Master};
 pub use plan::{Accept, Plan, Request};
-pub use renewal::{Renewal, Renewed};
+pub use renewal::{KeyStep, Renewal, Renewed};
 pub use report::{Change, HostReport, Reason, Report};
 pub use strict::Unsealable;

@@ -117,6 +117,9 @@ impl Plan {
 pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
     let base = Base::read(request.fleet, request.master)?;
     accept_admins(base.new_admins(|_| false), request.accept)?;
+    if !request.accept.host_keys {
+        base.files.iter().try_for_each(|(host, files)| base.vouched_next(host, files).map(drop))?;
+    }
     if request.accept.host_keys {
         return Ok(());
     }
@@ -193,6 +196,7 @@ impl Planner<'_> {
         let report = Report {
             master: Change::Unchanged,
             hosts,
+            rotating: self.base.rotating(),
             orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
             digests: Change::Unchanged,
@@ -208,7 +212,7 @@ impl Planner<'_> {
         self.rekey = self.new_admins
             || self.base.replaces_keys(wanted, accept.host_keys)
             || self.base.master_is_others()
-            || self.request.renewal.is_some_and(|renewal| renewal.master);
+            || self.request.renewal.is_some_and(Renewal::voids_digests);
         Ok(())
     }
 
@@ -294,8 +298,12 @@ impl Planner<'_> {
         let mut changes = Changes::new();
         let mut records = BTreeMap::new();
         let mut reports = BTreeMap::new();
+        let mut rotating = Vec::new();
         for host in hosts {
             let report = host.report();
+            if host.digests.next.is_some() {
+                rotating.push(host.host.clone());
+            }
             if host.vouched {
                 records.insert(host.host.to_string(), host.digests);
             }
@@ -318,6 +326,7 @@ impl Planner<'_> {
         let report = Report {
             master: master_change,
             hosts: reports,
+            rotating,
             orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
             digests: digests_change,

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use crate::Error;
 use crate::base::Base;
+use crate::check::causes;
 use crate::edit::Options;
 use crate::fleet::Fleet;
 use crate::hosts::{Generated, HostFiles};
@@ -94,6 +95,8 @@ pub enum Suspicion {
         /// The service, in sops' words.
         service: String,
     },
+    /// A key opens it, and what is inside was changed without its key; with the cause.
+    Unopened(String),
     /// The file cannot be read as a sops file; with the cause.
     Malformed(String),
 }
@@ -109,6 +112,7 @@ impl Suspicion {
             Self::OthersLabel { .. } => "opens-under-anothers-label",
             Self::Unexpected { .. } => "unexpected-recipient",
             Self::Foreign { .. } => "foreign-key-service",
+            Self::Unopened(_) => "does-not-open",
             Self::Malformed(_) => "malformed",
         }
     }
@@ -135,6 +139,7 @@ impl fmt::Display for Suspicion {
             }
             Self::Unexpected { label } => write!(f, "it names {label}, which it should not"),
             Self::Foreign { service } => write!(f, "it also opens through {service}"),
+            Self::Unopened(cause) => write!(f, "it does not open: {cause}"),
             Self::Malformed(cause) => write!(f, "it is malformed: {cause}"),
         }
     }
@@ -192,23 +197,26 @@ pub struct Opened {
     pub fleet: Fleet,
     /// Its master; `None` when there is none or no key opens it.
     pub master: Option<Master>,
+    /// Why the master does not open although a key fits it.
+    problem: Option<String>,
 }
 
 impl Opened {
-    /// Opens the fleet at `root`; that no key opens its master is no error.
+    /// Opens the fleet at `root`; that its master does not open is no error.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of [`Fleet::open`], and of a master that was tampered with.
+    /// Any [`Error`] of [`Fleet::open`], and of finding the master.
     pub fn new(root: &Path, options: &Options<'_>) -> Result<Self, Error> {
         let fleet = Fleet::open(root, options.ask_nix)?;
-        let master = match Master::open(&fleet, options.identities) {
-            Ok(master) => Some(master),
-            Err(Error::NoMaster { .. }) => None,
-            Err(Error::Open { source, .. }) if is_closed(&source) => None,
+        let (master, problem) = match Master::open(&fleet, options.identities) {
+            Ok(master) => (Some(master), None),
+            Err(Error::NoMaster { .. } | Error::Parse { .. }) => (None, None),
+            Err(Error::Open { source, .. }) if is_closed(&source) => (None, None),
+            Err(Error::Open { source, .. }) => (None, Some(causes(&source))),
             Err(error) => return Err(error),
         };
-        Ok(Self { fleet, master })
+        Ok(Self { fleet, master, problem })
     }
 
     /// Tells who can read what.
@@ -237,7 +245,10 @@ impl Opened {
         let twin = if layout.private { Some(layout.public_twin().master()?) } else { None };
         let master = Generated::read(fleet, layout.master()?, twin)?;
         let format = master.bytes.as_deref().and_then(detect).unwrap_or(Format::Yaml);
-        let master = look.file(&master, format, &look.admins);
+        let mut master = look.file(&master, format, &look.admins);
+        if let Some(file) = &mut master {
+            file.suspicions.extend(self.problem.clone().map(Suspicion::Unopened));
+        }
         Ok(Access { master, hosts: hosts.into_iter().collect(), opened: base.is_some() })
     }
 }

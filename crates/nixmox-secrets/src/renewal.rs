@@ -1,6 +1,6 @@
 //! What is sealed anew though its values stay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_topology::{NodeName, Topology};
 
@@ -13,6 +13,21 @@ pub struct Renewal {
     pub master: bool,
     /// The hosts whose private key and sealed file do.
     pub hosts: Renewed,
+    /// What is done to the keys of hosts, by name.
+    pub keys: BTreeMap<String, KeyStep>,
+}
+
+/// A step on the way from a host's key to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyStep {
+    /// Makes the new key, and seals the host's file to the old and the new one; again, it changes nothing.
+    Begin,
+    /// Puts the new key into the place of the old one, and seals the host's file to it alone.
+    Finish,
+    /// Drops the new key, and seals the host's file to the old one alone.
+    Abort,
+    /// Makes a new key at once; the old one opens nothing any more.
+    Replace,
 }
 
 /// The hosts of a [`Renewal`].
@@ -30,12 +45,12 @@ pub enum Renewed {
 impl Renewal {
     /// Renews everything.
     pub fn everything() -> Self {
-        Self { master: true, hosts: Renewed::All }
+        Self { master: true, hosts: Renewed::All, keys: BTreeMap::new() }
     }
 
     /// Tells whether nothing is renewed.
     pub fn is_empty(&self) -> bool {
-        !self.master && self.hosts == Renewed::None
+        !self.master && self.hosts == Renewed::None && self.keys.is_empty()
     }
 
     /// Tells whether a host's files are.
@@ -47,10 +62,24 @@ impl Renewal {
         }
     }
 
+    /// Returns what is done to the key of a host, if anything.
+    pub(crate) fn step(&self, host: &NodeName) -> Option<KeyStep> {
+        self.keys.get(host.as_ref()).copied()
+    }
+
+    /// Tells whether the digests of before must vouch for nothing: those of a key that was dropped still would.
+    pub(crate) fn voids_digests(&self) -> bool {
+        self.master || self.keys.values().any(|step| *step != KeyStep::Begin)
+    }
+
     /// Refuses names that are no host's.
     pub(crate) fn check(&self, topology: &Topology) -> Result<(), Error> {
-        let Renewed::Named(names) = &self.hosts else { return Ok(()) };
-        names.iter().try_for_each(|name| known_host(topology, name).map(drop))
+        let named = match &self.hosts {
+            Renewed::Named(names) => Some(names),
+            _ => None,
+        };
+        let mut names = named.into_iter().flatten().chain(self.keys.keys());
+        names.try_for_each(|name| known_host(topology, name).map(drop))
     }
 }
 

@@ -40,6 +40,12 @@ pub enum Reason {
     Admins,
     /// Its files get new data keys because somebody asked for them.
     Renewed,
+    /// It is to get a new key: its file is sealed to the old and the new one.
+    NextKeyMade,
+    /// Its new key takes the place of the old one.
+    KeyReplaced,
+    /// The key that it was to get is dropped.
+    NextKeyDropped,
     /// Its files move: into the overlay, or to the directory that it has now.
     Moved,
     /// It has no secrets any more.
@@ -62,6 +68,8 @@ pub struct Report {
     pub master: Change,
     /// Every host that has secrets, or had some until now.
     pub hosts: BTreeMap<NodeName, HostReport>,
+    /// Hosts whose key is being replaced: their files are sealed to the old and the new one.
+    pub rotating: Vec<NodeName>,
     /// Sealed files that are no host's; they are left alone.
     pub orphans: Vec<RelPath>,
     /// Keys whose value depends on a trap of the cascade; none when nothing changes, for then nothing is evaluated.

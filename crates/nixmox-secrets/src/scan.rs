@@ -1,12 +1,14 @@
 //! The walk over `nodes/` and `private/nodes/` that finds definitions and sealed files.
 
+use std::collections::BTreeSet;
+
 use nixmox_nix::{ErrorKind, Limits};
 use nixmox_topology::{Area, Declaration, DeclarationKind, NodeName};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::fleet::{AskNix, FILE_LIMIT};
-use crate::layout::{Arrangement, PRIVATE};
+use crate::layout::{Arrangement, NEXT_KEY, PRIVATE};
 use crate::rules::Rules;
 use crate::store::{Entry, EntryKind, RelPath, Store};
 use crate::{Error, SourceProblem};
@@ -18,6 +20,7 @@ const HOST_FILES: [&str; 2] = ["node.nix", "host.nix"];
 pub(crate) struct Found {
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) sealed_dirs: Vec<(Area, String)>,
+    pub(crate) next_dirs: BTreeSet<String>,
     /// How many directories have their files in each arrangement.
     flat: usize,
     nested: usize,
@@ -44,6 +47,7 @@ impl<'a> Scan<'a> {
         let found = Found {
             declarations: Vec::new(),
             sealed_dirs: Vec::new(),
+            next_dirs: BTreeSet::new(),
             flat: 0,
             nested: 0,
             digest: [0; 32],
@@ -128,6 +132,9 @@ impl<'a> Scan<'a> {
     fn note(&mut self, area: Area, directory: String, holds: Holds) {
         self.found.flat += usize::from(holds.key);
         self.found.nested += usize::from(holds.nested);
+        if holds.next {
+            self.found.next_dirs.insert(directory.clone());
+        }
         if holds.key || holds.flat || holds.nested {
             self.found.sealed_dirs.push((area, directory));
         }
@@ -154,6 +161,8 @@ struct Holds {
     key: bool,
     flat: bool,
     nested: bool,
+    /// Whether the key of its host is being replaced.
+    next: bool,
 }
 
 impl Holds {
@@ -165,7 +174,8 @@ impl Holds {
         };
         let [key, flat] =
             ["ssh_host_ed25519_key", "secrets.yaml"].map(|name| has(name, EntryKind::File));
-        Ok(Self { key, flat, nested })
+        let next = entries.iter().any(|entry| entry.name.starts_with(NEXT_KEY));
+        Ok(Self { key, flat, nested, next })
     }
 }
 

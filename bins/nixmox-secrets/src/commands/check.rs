@@ -49,6 +49,9 @@ fn text(out: &mut dyn std::io::Write, checked: &Checked) -> std::io::Result<()> 
         let said = problem.kind.to_string();
         writeln!(out, "{red}{}{red:#}  {}", escape(problem.path.as_str()), escape(&said))?;
     }
+    for host in &checked.rotating {
+        writeln!(out, "{host} is to get a new key: deploy it, then `rotate-host {host} --finish`")?;
+    }
     let how = if checked.opened { "opened and compared" } else { "looked at from outside" };
     let hosts = plural(checked.hosts, "sealed host");
     match checked.problems.len() {
@@ -69,5 +72,5 @@ fn as_json(checked: &Checked) -> serde_json::Value {
             })
         })
         .collect();
-    json!({ "problems": problems, "hosts": checked.hosts, "opened": checked.opened })
+    json!({ "problems": problems, "hosts": checked.hosts, "opened": checked.opened, "rotating": checked.rotating.iter().map(ToString::to_string).collect::<Vec<_>>() })
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use nixmox_cli::prompt::{self, PromptError};
 use nixmox_cli::terminal::escape;
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::{Error, Options, Renewal, Renewed, preview, renew};
+use nixmox_secrets::{Error, KeyStep, Options, Renewal, Renewed, preview, renew};
 use rand_core::OsRng;
 
 use super::change::{tell, tell_recovery};
@@ -48,6 +48,21 @@ pub(crate) struct Rotate {
     pub(crate) write: Write,
 }
 
+/// Arguments of `rotate-host`.
+#[derive(Args, Debug)]
+pub(crate) struct RotateHost {
+    /// The host.
+    pub(crate) host: String,
+    /// The machine has its new key: seal to that alone.
+    #[arg(long, conflicts_with = "abort")]
+    pub(crate) finish: bool,
+    /// Keep the old key and drop the new one.
+    #[arg(long)]
+    pub(crate) abort: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
 /// Carries out what `status` shows.
 pub(crate) fn seal(context: &Context, args: &Seal) -> Result<Exit, Failure> {
     let options = context.options(args.write.trust, args.write.evaluate);
@@ -58,11 +73,25 @@ pub(crate) fn seal(context: &Context, args: &Seal) -> Result<Exit, Failure> {
 pub(crate) fn rotate(context: &Context, args: &Rotate) -> Result<Exit, Failure> {
     let renewal = match (args.host.is_empty(), args.master) {
         (true, false) => Renewal::everything(),
-        (true, true) => Renewal { master: true, hosts: Renewed::None },
+        (true, true) => Renewal { master: true, ..Renewal::default() },
         (false, master) => {
-            Renewal { master, hosts: Renewed::Named(args.host.iter().cloned().collect()) }
+            let hosts = Renewed::Named(args.host.iter().cloned().collect());
+            Renewal { master, hosts, ..Renewal::default() }
         }
     };
+    let options = context.options(args.write.trust, args.write.evaluate);
+    carry_out(context, options, &renewal, args.write.dry_run)
+}
+
+/// Takes a step on the way from a host's key to another.
+pub(crate) fn rotate_host(context: &Context, args: &RotateHost) -> Result<Exit, Failure> {
+    let step = match (args.finish, args.abort) {
+        (true, _) => KeyStep::Finish,
+        (_, true) => KeyStep::Abort,
+        _ => KeyStep::Begin,
+    };
+    let keys = [(args.host.clone(), step)].into();
+    let renewal = Renewal { keys, ..Renewal::default() };
     let options = context.options(args.write.trust, args.write.evaluate);
     carry_out(context, options, &renewal, args.write.dry_run)
 }

@@ -84,9 +84,12 @@ impl<'a> Look<'a> {
             Some(key) => Some(key.public().age_recipient()),
             None => files.public_key().ok().map(|public| public.age_recipient()),
         };
+        let next = files.next_public_key().ok().map(|public| public.age_recipient());
         let sealed = files.sealed.bytes.as_deref();
         let expected = Expected {
-            labels: recipient.clone().map(|recipient| BTreeSet::from([recipient])),
+            labels: recipient
+                .clone()
+                .map(|recipient| next.iter().cloned().chain([recipient]).collect()),
             vouched: self
                 .base
                 .zip(sealed)

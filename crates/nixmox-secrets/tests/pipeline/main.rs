@@ -12,6 +12,7 @@ mod check;
 mod forms;
 mod laws;
 mod places;
+mod readers;
 mod renewal;
 mod site;
 mod trust;
