@@ -107,7 +107,9 @@ fn hints(error: &Error) -> Vec<String> {
         Error::LostNextKey { host } => vec![format!(
             "restore it from git; or seal to the old key alone: nixmox-secrets rotate-host {host} --abort"
         )],
-        Error::NoNextKey { host } => vec![format!("begin with `nixmox-secrets rotate-host {host}`")],
+        Error::NoNextKey { host } => {
+            vec![format!("begin with `nixmox-secrets rotate-host {host}`")]
+        }
         Error::NoSuchSecret { .. } => one("`nixmox-secrets list` names what there is"),
         _ => Vec::new(),
     }

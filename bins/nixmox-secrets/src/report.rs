@@ -31,7 +31,10 @@ pub(crate) fn text(out: &mut dyn Write, report: &Report, tense: Tense) -> io::Re
         writeln!(out, "{style}{word:<9}{style:#}  {host:<width$}  {why}")?;
     }
     for host in &report.rotating {
-        writeln!(out, "rotating   {host}  sealed to two keys: deploy it, then `rotate-host {host} --finish`")?;
+        writeln!(
+            out,
+            "rotating   {host}  sealed to two keys: deploy it, then `rotate-host {host} --finish`"
+        )?;
     }
     for path in &report.orphans {
         writeln!(out, "orphan     {path}  belongs to no host of the fleet; it was left alone")?;
