@@ -23,7 +23,7 @@ const PURE: [&str; 6] = [
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("nixmox-tree", &[]),
     ("nixmox-topology", &[]),
     ("nixmox-nix", &["nixmox-tree"]),
@@ -32,10 +32,12 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("nixmox-cascade", &["nixmox-tree", "nixmox-topology"]),
     ("nixmox-secrets", &PURE),
     ("nixmox-cli", &["nixmox-tree"]),
+    ("nixmox-keyring", &["nixmox-tree", "nixmox-sops", "nixmox-secrets", "nixmox-cli"]),
 ];
 
 /// What no library may know: programs and packages that only judge or measure.
-const NO_LIBRARIES: [&str; 4] = ["nixmox-secrets-cli", "nixmox-tests", "nixmox-benches", "xtask"];
+const NO_LIBRARIES: [&str; 5] =
+    ["nixmox-secrets-cli", "nixmox-sops-cli", "nixmox-tests", "nixmox-benches", "xtask"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

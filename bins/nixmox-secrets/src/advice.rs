@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nixmox_cli::{Exit, Failure, Snippet};
 use nixmox_nix::{ErrorKind, Span, line_col, masked_line};
-use nixmox_secrets::identities::{Loaded, Source};
+use nixmox_secrets::identities::Loaded;
 use nixmox_secrets::store::StoreError;
 use nixmox_secrets::{Error, SourceProblem, TextProblem};
 use nixmox_sops::{DecryptError, PlainError, ValueError};
@@ -162,21 +162,8 @@ pub(crate) fn unopened(name: &str, error: DecryptError, loaded: Option<&Loaded>)
 
 /// Adds where keys were looked for, and what was wrong with the sources.
 fn no_key(failure: Failure, loaded: Option<&Loaded>) -> Failure {
-    let Some(loaded) = loaded else { return failure };
-    let name = |source: &Source| match source {
-        Source::Variable(name) => format!("${name}"),
-        Source::File(path) => path.display().to_string(),
-        _ => "another place".to_owned(),
-    };
-    let mut failure = failure;
-    for (source, error) in &loaded.problems {
-        let error: &dyn std::error::Error = error;
-        let causes = std::iter::successors(Some(error), |e| e.source());
-        let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        failure = failure.hint(format!("{} was not used: {}", name(source), causes.join(": ")));
-    }
-    let tried: Vec<String> = loaded.tried.iter().map(name).collect();
-    failure.hint(format!("keys were looked for in {}", tried.join(", ")))
+    let hints = loaded.map(nixmox_keyring::hints).unwrap_or_default();
+    hints.into_iter().fold(failure, Failure::hint)
 }
 
 fn group_file(path: &str, problem: SourceProblem) -> Failure {

@@ -1,17 +1,15 @@
 //! What every command works with: the fleet's directory, the user's keys, and who may be asked.
 
 use std::cell::OnceCell;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use nixmox_cli::terminal::escape;
-use nixmox_cli::{Exit, Failure, prompt};
-use nixmox_secrets::identities::{Loaded, Sources, load};
+use nixmox_cli::{Exit, Failure};
+pub(crate) use nixmox_keyring::{config_dir, interaction};
+use nixmox_secrets::identities::Loaded;
 use nixmox_secrets::store::RelPath;
 use nixmox_secrets::{Accept, AskNix, Form, Options, RealNix};
 use nixmox_sops::Interaction;
-use nixmox_tree::{SecretBytes, SecretString};
+use nixmox_tree::SecretString;
 
 use crate::advice;
 use crate::args::{Args, Evaluate, Trust};
@@ -58,7 +56,7 @@ impl Context {
 
     /// Returns the user's keys from every place where sops looks.
     pub(crate) fn loaded(&self) -> &Loaded {
-        self.loaded.get_or_init(load_identities)
+        self.loaded.get_or_init(nixmox_keyring::load)
     }
 
     /// Returns the user's keys, if a command has needed them.
@@ -97,71 +95,5 @@ impl Context {
     /// Turns an error of the libraries into what a person is told.
     pub(crate) fn explain(&self, error: nixmox_secrets::Error) -> Failure {
         advice::explain(error, self.loaded_if_asked())
-    }
-}
-
-/// Returns the directory of users' configuration as sops finds it.
-pub(crate) fn config_dir() -> Option<PathBuf> {
-    let set = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty());
-    let home = std::env::home_dir();
-    match set {
-        Some(dir) => Some(dir.into()),
-        None if cfg!(target_os = "macos") => Some(home?.join("Library/Application Support")),
-        None => Some(home?.join(".config")),
-    }
-}
-
-fn load_identities() -> Loaded {
-    load(&Sources {
-        var: &|name| std::env::var(name).ok().map(SecretString::new),
-        home: std::env::home_dir(),
-        config: config_dir(),
-        run: &run_key_command,
-        interaction: Some(&interaction()),
-    })
-}
-
-/// Lets age and its plugins talk to the person at the terminal.
-pub(crate) fn interaction() -> Interaction {
-    Interaction::new(Terminal)
-}
-
-/// The person at the terminal, as age sees him.
-#[derive(Clone)]
-struct Terminal;
-
-impl age::Callbacks for Terminal {
-    fn display_message(&self, message: &str) {
-        // There is nobody left to tell when standard error is gone.
-        let _ = writeln!(anstream::stderr(), "{}", escape(message));
-    }
-
-    fn confirm(&self, message: &str, yes: &str, _no: Option<&str>) -> Option<bool> {
-        prompt::confirm(&format!("{message} ({yes})")).ok()
-    }
-
-    fn request_public_string(&self, description: &str) -> Option<String> {
-        prompt::secret(description).ok().map(|s| s.expose().to_owned())
-    }
-
-    fn request_passphrase(&self, description: &str) -> Option<age::secrecy::SecretString> {
-        let typed = prompt::secret(&format!("Passphrase of {description}")).ok()?;
-        Some(typed.expose().to_owned().into())
-    }
-}
-
-/// Runs a key command without a shell; what it says on standard error goes to the terminal.
-fn run_key_command(command: &str) -> io::Result<SecretBytes> {
-    let words = shell_words::split(command).map_err(io::Error::other)?;
-    let (program, arguments) =
-        words.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::inherit()).stderr(Stdio::inherit());
-    let output = nixmox_cli::scrubbed(command).output()?;
-    let printed = SecretBytes::new(output.stdout);
-    if output.status.success() {
-        Ok(printed)
-    } else {
-        Err(io::Error::other(output.status.to_string()))
     }
 }

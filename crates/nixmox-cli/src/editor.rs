@@ -15,7 +15,7 @@ use rustix::termios::tcgetattr;
 
 use crate::Exit;
 use crate::env::scrubbed;
-use crate::guard::{Guard, Undo, run_editor};
+use crate::guard::{Guard, Undo, run_child};
 use crate::plaintext::{Places, PlaintextError, Workspace};
 
 mod command;
@@ -131,7 +131,7 @@ impl Session {
     pub fn run(&mut self) -> Result<Edited, EditorError> {
         let _terminal = keep_terminal();
         let program = || self.editor.program().to_owned();
-        let started = run_editor(&mut self.command());
+        let started = run_child(&mut self.command());
         let leftovers = self.workspace.sweep();
         let status = started.map_err(|source| EditorError::Start { program: program(), source })?;
         if !status.success() {

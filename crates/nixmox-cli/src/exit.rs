@@ -15,14 +15,30 @@ pub enum Exit {
     Usage,
     /// A file could not be written.
     Write,
+    /// A result has no form in its format.
+    Emit,
     /// The configuration is wrong.
     Config,
     /// No value has this path, or it cannot have one.
     BadPath,
+    /// The arguments contradict each other.
+    Conflict,
+    /// The values cannot be encrypted.
+    EncryptTree,
+    /// A value does not open.
+    DecryptTree,
+    /// Keys cannot be changed in a file that is not there.
+    NoFileForKeys,
     /// A file was changed by someone without its key.
     MacMismatch,
+    /// The path to extract is not one.
+    TreePath,
+    /// The file is empty.
+    EmptyFile,
     /// The file is not there.
     NoFile,
+    /// The order of key types names one twice.
+    DecryptionOrder,
     /// No identity opens the file.
     NoIdentity,
     /// A person interrupted the program.
@@ -37,15 +53,23 @@ pub enum Exit {
 
 impl Exit {
     /// Every way to end, by number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 21] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
         Self::Write,
+        Self::Emit,
         Self::Config,
         Self::BadPath,
+        Self::Conflict,
+        Self::EncryptTree,
+        Self::DecryptTree,
+        Self::NoFileForKeys,
         Self::MacMismatch,
+        Self::TreePath,
+        Self::EmptyFile,
         Self::NoFile,
+        Self::DecryptionOrder,
         Self::NoIdentity,
         Self::Interrupted,
         Self::Unchanged,
@@ -60,10 +84,18 @@ impl Exit {
             Self::Failure => 1,
             Self::Usage => 2,
             Self::Write => 3,
+            Self::Emit => 4,
             Self::Config => 5,
             Self::BadPath => 7,
+            Self::Conflict => 8,
+            Self::EncryptTree => 23,
+            Self::DecryptTree => 25,
+            Self::NoFileForKeys => 49,
             Self::MacMismatch => 51,
+            Self::TreePath => 91,
+            Self::EmptyFile => 92,
             Self::NoFile => 100,
+            Self::DecryptionOrder => 112,
             Self::NoIdentity => 128,
             Self::Interrupted => 130,
             Self::Unchanged => 200,
@@ -79,10 +111,18 @@ impl Exit {
             Self::Failure => "failure without a number of its own; findings of a checking command",
             Self::Usage => "bad arguments, or input that cannot be read or parsed",
             Self::Write => "a file cannot be written",
+            Self::Emit => "a result has no form in the format it is to be written in",
             Self::Config => "the configuration is wrong",
             Self::BadPath => "no value has this path, or it cannot have one",
+            Self::Conflict => "the arguments contradict each other",
+            Self::EncryptTree => "the values cannot be encrypted",
+            Self::DecryptTree => "a value does not open",
+            Self::NoFileForKeys => "keys cannot be changed in a file that does not exist",
             Self::MacMismatch => "MAC mismatch: the file was changed without its key",
+            Self::TreePath => "the path to extract is not one",
+            Self::EmptyFile => "the file is empty",
             Self::NoFile => "the file does not exist",
+            Self::DecryptionOrder => "the order of key types names one twice",
             Self::NoIdentity => "no identity opens the file",
             Self::Interrupted => "interrupted (other signals: 128 + their number)",
             Self::Unchanged => "the edited file has not changed",

@@ -105,8 +105,14 @@ pub(crate) fn question_begins() {
     state().ended = None;
 }
 
-/// Runs an editor to its end; the terminal's interrupts are the editor's meanwhile.
-pub(crate) fn run_editor(command: &mut Command) -> io::Result<ExitStatus> {
+/// Runs a program that works with plaintext to its end; the terminal's interrupts are its own meanwhile.
+///
+/// SIGTERM and SIGHUP end the program first, then remove everything private, then end this process.
+///
+/// # Errors
+///
+/// Those of the system when it cannot be started or waited for.
+pub fn run_child(command: &mut Command) -> io::Result<ExitStatus> {
     WATCH.call_once(watch);
     let mut child = spawn(command)?;
     let ended = wait_without_reaping(&child);

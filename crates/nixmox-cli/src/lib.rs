@@ -6,7 +6,7 @@
 //! | let a person edit a secret text | [`editor`] (over [`plaintext`], the private directory) |
 //! | ask for a value or a yes, read a piped value | [`prompt`] |
 //! | write an identity to a new file | [`write_private`] |
-//! | start any other program | [`scrubbed`] |
+//! | start any other program | [`scrubbed`]; with plaintext in its hands, [`run_child`] |
 //! | print what came from a repository | [`terminal::escape`], [`terminal::Table`] |
 //! | show that long work goes on | [`Progress`] |
 //! | end | [`Exit`], [`Failure`] |
@@ -42,6 +42,7 @@ pub mod terminal;
 pub use env::scrubbed;
 pub use exit::Exit;
 pub use failure::{Failure, Snippet};
+pub use guard::run_child;
 pub use harden::{Hardening, harden};
 pub use plaintext::write_private;
 pub use progress::Progress;

@@ -121,6 +121,15 @@ impl Workspace {
         name: &str,
         text: &SecretString,
     ) -> Result<Self, PlaintextError> {
+        Self::create_bytes(places, name, text.expose().as_bytes())
+    }
+
+    /// The same for content that need not be text.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create`](Self::create).
+    pub fn create_bytes(places: &Places, name: &str, bytes: &[u8]) -> Result<Self, PlaintextError> {
         check_name(name)?;
         for place in places.all() {
             directory::remove_stale(place);
@@ -128,7 +137,7 @@ impl Workspace {
         let directory = Arc::new(Directory::create(places.choose()?)?);
         let guard = Guard::new(Undo::Remove(Arc::clone(&directory)));
         let workspace = Self { directory, name: name.to_owned(), _guard: guard };
-        workspace.write(text)?;
+        workspace.write(bytes)?;
         Ok(workspace)
     }
 
@@ -177,9 +186,9 @@ impl Workspace {
         self.directory.sweep(&self.name)
     }
 
-    fn write(&self, text: &SecretString) -> Result<(), PlaintextError> {
+    fn write(&self, bytes: &[u8]) -> Result<(), PlaintextError> {
         let written = self.directory.create_file(&self.name).and_then(|mut file| {
-            file.write_all(text.expose().as_bytes())?;
+            file.write_all(bytes)?;
             file.flush()
         });
         written.map_err(|source| PlaintextError::Write { name: self.name.clone(), source })

@@ -32,6 +32,10 @@ impl Rules {
         let home = self.path.as_str().strip_suffix(".sops.yaml").unwrap_or_default();
         let seen = path.as_str().strip_prefix(home).unwrap_or(path.as_str());
         match self.rules.rule_for(seen) {
+            Ok(rule) if rule.key_groups.is_some() => {
+                let source = ConfigError::SeveralGroups;
+                Err(Error::Rules { path: self.path.clone(), source })
+            }
             Ok(rule) if !rule.recipients.is_empty() => {
                 let mut known = BTreeSet::new();
                 let mut recipients = rule.recipients;

@@ -6,6 +6,8 @@ use crate::cipher::{Sealed, looks_sealed};
 use crate::envelope;
 use crate::error::Path;
 use crate::file::EncryptedFile;
+use crate::format::Format;
+use crate::ini;
 use crate::node::{Comment, Entry, Item, Node};
 use crate::recipient::Recipient;
 use crate::rule::Rule;
@@ -93,7 +95,7 @@ impl FindingKind {
 impl EncryptedFile {
     /// Lists what keeps this file out of the strict subset; no key is needed.
     pub fn audit(&self) -> Vec<Finding> {
-        let mut found = structure(&self.docs);
+        let mut found = structure(&self.docs, self.format);
         let mut add = |wrong: bool, kind, path: &[&str]| {
             if wrong {
                 let path = Path(path.iter().map(|step| (*step).to_owned()).collect());
@@ -137,10 +139,18 @@ impl EncryptedFile {
 }
 
 /// Lists what is wrong with the tree of a sealed file, whatever its metadata.
-pub(crate) fn structure(docs: &[Vec<Entry>]) -> Vec<Finding> {
+pub(crate) fn structure(docs: &[Vec<Entry>], format: Format) -> Vec<Finding> {
     let mut look = Look { found: Vec::new(), path: Vec::new() };
     for doc in docs {
-        look.map(doc);
+        match doc.split_first() {
+            // This section is always there, whether or not the text has it.
+            Some((Entry::Pair(name, Node::Map(keys)), rest))
+                if format == Format::Ini && name == ini::DEFAULT && keys.is_empty() =>
+            {
+                look.map(rest);
+            }
+            _ => look.map(doc),
+        }
     }
     look.found
 }

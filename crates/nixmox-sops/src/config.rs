@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 
 use crate::documents::Indent;
 use crate::error::{PlainError, PlainErrorKind};
+use crate::groups::{KeyGroups, KeyGroupsError};
 use crate::node::{Item, Node};
 use crate::recipient::{Recipient, RecipientError};
 use crate::rule::{Rule, go_regex};
@@ -36,10 +37,16 @@ impl std::fmt::Debug for CreationRules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CreationRule {
-    /// Who can open it, in the order of the rule; the flat form may name one twice.
+    /// Who can open it, in the order of the rule; the flat form may name one twice. Empty with key groups.
     pub recipients: Vec<Recipient>,
-    /// Which values are sealed.
+    /// Several groups of which some number must come together.
+    pub key_groups: Option<KeyGroups>,
+    /// How many groups are needed, when the rule says so.
+    pub shamir_threshold: Option<usize>,
+    /// Which values are sealed; the default when the rule does not say.
     pub rule: Rule,
+    /// Whether the rule says which values are sealed.
+    pub rule_given: bool,
     /// Whether the MAC covers sealed values alone.
     pub mac_only_encrypted: bool,
     /// How the file is indented.
@@ -80,9 +87,12 @@ pub enum ConfigError {
     /// The rule or one of its key groups has no recipient.
     #[error("no recipients in the creation rule")]
     NoRecipients,
-    /// The rule asks for key groups, which are read and not written.
-    #[error("several key groups (Shamir) cannot be written")]
-    KeyGroups,
+    /// The key groups of the rule and its threshold do not fit together.
+    #[error("the key groups of the creation rule")]
+    KeyGroups(#[from] KeyGroupsError),
+    /// The rule asks for several key groups where one is needed.
+    #[error("several key groups (Shamir) are not for files of a fleet")]
+    SeveralGroups,
     /// The rule names keys of a service other than age.
     #[error("keys of `{0}` cannot be written, only age's")]
     Foreign(&'static str),
@@ -139,6 +149,28 @@ impl CreationRules {
     ///
     /// [`ConfigError`]: no rule, no match, or what is wrong with the chosen rule.
     pub fn rule_for(&self, path: &str) -> Result<CreationRule, ConfigError> {
+        let rule = self.settings_for(path)?;
+        if rule.recipients.is_empty() && rule.key_groups.is_none() {
+            return Err(ConfigError::NoRecipients);
+        }
+        Ok(rule)
+    }
+
+    /// Returns how files are indented, whatever rule is for them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Indent`].
+    pub fn indent(&self) -> Result<Indent, ConfigError> {
+        self.indent.clone()
+    }
+
+    /// Returns what the first rule for a file says, which may be no recipient at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], as [`rule_for`](Self::rule_for).
+    pub fn settings_for(&self, path: &str) -> Result<CreationRule, ConfigError> {
         let rules = self.rules.as_ref().ok_or(ConfigError::NoRules)?;
         for rule in rules {
             if rule.matches(path)? {
@@ -149,27 +181,20 @@ impl CreationRules {
     }
 
     fn read_rule(&self, rule: &Node) -> Result<CreationRule, ConfigError> {
-        let recipients = match rule.get("key_groups") {
-            Some(Node::List(groups)) if !groups.is_empty() => {
-                let mut groups = nodes(groups);
-                let group = groups.next().ok_or(ConfigError::NoRecipients)?;
-                if groups.next().is_some() {
-                    return Err(ConfigError::KeyGroups);
+        let (recipients, key_groups) = match rule.get("key_groups") {
+            Some(Node::List(items)) if !items.is_empty() => {
+                let groups = nodes(items).map(group_of).collect::<Result<Vec<_>, _>>()?;
+                match <[_; 1]>::try_from(groups) {
+                    Ok([one]) if one.is_empty() => return Err(ConfigError::NoRecipients),
+                    Ok([one]) => (one, None),
+                    Err(several) => (Vec::new(), Some(KeyGroups::new(several, threshold(rule))?)),
                 }
-                let mut found = Vec::new();
-                group_recipients(group, &mut found)?;
-                let mut seen = std::collections::BTreeSet::new();
-                found.retain(|recipient| seen.insert(recipient.clone()));
-                found
             }
             _ => {
                 refuse_foreign(rule)?;
-                flat_recipients(rule)?
+                (flat_recipients(rule)?, None)
             }
         };
-        if recipients.is_empty() {
-            return Err(ConfigError::NoRecipients);
-        }
         let mut selection = None;
         for name in Rule::NAMES {
             let Some(text) = text(rule, name)?.filter(|text| !text.is_empty()) else { continue };
@@ -178,12 +203,21 @@ impl CreationRules {
             }
             selection = Rule::from_parts(name, text);
         }
+        let rule_given = selection.is_some();
         let selection = selection.unwrap_or_default();
         selection.compile().ok_or(ConfigError::Pattern)?;
         let mac_only_encrypted =
             matches!(rule.get("mac_only_encrypted"), Some(Node::Bool(b)) if **b);
         let indent = self.indent.clone()?;
-        Ok(CreationRule { recipients, rule: selection, mac_only_encrypted, indent })
+        Ok(CreationRule {
+            recipients,
+            key_groups,
+            shamir_threshold: threshold(rule),
+            rule: selection,
+            rule_given,
+            mac_only_encrypted,
+            indent,
+        })
     }
 }
 
@@ -270,6 +304,23 @@ fn refuse_foreign(node: &Node) -> Result<(), ConfigError> {
     FOREIGN.iter().find(used).map_or(Ok(()), |name| Err(ConfigError::Foreign(name)))
 }
 
+/// Reads a group, everybody once.
+fn group_of(group: &Node) -> Result<Vec<Recipient>, ConfigError> {
+    let mut found = Vec::new();
+    group_recipients(group, &mut found)?;
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|recipient| seen.insert(recipient.clone()));
+    Ok(found)
+}
+
+/// Reads how many groups are needed; a negative number is too low for anything.
+fn threshold(rule: &Node) -> Option<usize> {
+    match rule.get("shamir_threshold") {
+        Some(Node::Int(number)) => Some(usize::try_from(**number).unwrap_or(1)),
+        _ => None,
+    }
+}
+
 /// Reads a group: first those it merges, then its own.
 fn group_recipients(group: &Node, out: &mut Vec<Recipient>) -> Result<(), ConfigError> {
     refuse_foreign(group)?;
@@ -330,9 +381,10 @@ fn indent(top: &Node) -> Result<Indent, ConfigError> {
         None | Some(0) => None,
         Some(n) => Some(spaces(n)?),
     };
-    let json = match store("json")? {
-        None | Some(-1) => None,
-        Some(n) => Some(spaces(n)?),
+    let tab_or = |found: Option<i64>| match found {
+        None | Some(-1) => Ok(None),
+        Some(n) => spaces(n).map(Some),
     };
-    Ok(Indent { yaml, json })
+    let (json, binary) = (tab_or(store("json")?)?, tab_or(store("json_binary")?)?);
+    Ok(Indent { yaml, json, binary })
 }

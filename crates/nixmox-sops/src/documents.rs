@@ -5,7 +5,7 @@ use nixmox_tree::{SecretBytes, SecretTree, Value};
 use crate::error::{MAX_BYTES, MAX_DEPTH, Path, PlainError, PlainErrorKind};
 use crate::format::Format;
 use crate::node::{Entry, Item, Node};
-use crate::{json, yaml};
+use crate::{dotenv, format, ini, json, yaml};
 
 /// Ordered plaintext documents with their comments; `{:?}` prints their number alone.
 #[derive(Clone, PartialEq, Default)]
@@ -26,6 +26,8 @@ pub struct Indent {
     pub yaml: Option<usize>,
     /// Spaces a level in JSON; `None` for a tab.
     pub json: Option<usize>,
+    /// Spaces a level in the JSON of a binary file; `None` for a tab.
+    pub binary: Option<usize>,
 }
 
 impl Indent {
@@ -33,8 +35,9 @@ impl Indent {
         self.yaml.unwrap_or(4)
     }
 
-    pub(crate) fn json_indent(self) -> json::Indent {
-        self.json.map_or(json::Indent::Tab, |n| json::Indent::Spaces(n.min(16)))
+    pub(crate) fn json_indent(self, format: Format) -> json::Indent {
+        let spaces = if format == Format::Binary { self.binary } else { self.json };
+        spaces.map_or(json::Indent::Tab, |n| json::Indent::Spaces(n.min(16)))
     }
 }
 
@@ -54,25 +57,27 @@ pub enum ShapeError {
     /// The documents have no form in that format.
     #[error("the documents have no form in that format")]
     Format,
+    /// A value has no form in that format: nested too deeply for it, or not text.
+    #[error("value {0} has no form in that format")]
+    NoForm(Path),
 }
 
 impl Documents {
-    /// Reads plaintext.
+    /// Reads plaintext; an ini file is a map of sections, its keys before the first one in the section `DEFAULT`.
     ///
     /// # Errors
     ///
-    /// [`PlainError`] with the place of the fault; a top-level key `sops` is refused.
+    /// [`PlainError`] with the place of the fault; a top-level key `sops` (dotenv: `sops_…`) is refused.
     pub fn parse(bytes: &[u8], format: Format) -> Result<Self, PlainError> {
-        let docs = match format {
-            Format::Yaml => yaml::compose(bytes)?.docs,
-            Format::Json => vec![json::read(bytes)?.entries],
-            Format::Binary if bytes.len() > MAX_BYTES => {
+        if format == Format::Binary {
+            if bytes.len() > MAX_BYTES {
                 return Err(PlainError::at(0, PlainErrorKind::TooLarge));
             }
-            Format::Binary => return Ok(Self::binary(SecretBytes::new(bytes))),
-        };
-        let reserved = docs.iter().flatten().any(|e| matches!(e, Entry::Pair(k, _) if k == "sops"));
-        if reserved {
+            return Ok(Self::binary(SecretBytes::new(bytes)));
+        }
+        let docs = format::read(bytes, format)?.docs;
+        let reserved = |entry: &Entry| matches!(entry, Entry::Pair(key, _) if format.reserves(key));
+        if docs.iter().flatten().any(reserved) {
             return Err(PlainError::at(0, PlainErrorKind::SopsKey));
         }
         Ok(Self { docs })
@@ -102,14 +107,21 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// [`ShapeError::Format`]: several documents or a NaN in JSON, anything but `data` in binary.
+    /// [`ShapeError::Format`]: a NaN in JSON, anything but `data` in binary, several documents in all but YAML;
+    /// [`ShapeError::NoForm`] for maps and lists in dotenv and in the sections of ini.
     pub fn to_bytes(&self, format: Format, indent: Indent) -> Result<SecretBytes, ShapeError> {
         match (format, self.docs.as_slice()) {
             (Format::Yaml, docs) => Ok(SecretBytes::from(yaml::write(docs, indent.yaml_spaces()))),
-            (Format::Json, [doc]) => json::write(doc, indent.json_indent())
+            (Format::Json, [doc]) => json::write(doc, indent.json_indent(format))
                 .map(SecretBytes::from)
                 .ok_or(ShapeError::Format),
             (Format::Binary, [doc]) => binary_of(doc).ok_or(ShapeError::Format),
+            (Format::Dotenv, [doc]) => {
+                dotenv::write(&shown(doc)).map(SecretBytes::from).map_err(ShapeError::NoForm)
+            }
+            (Format::Ini, [doc]) => {
+                ini::write(&shown(doc)).map(SecretBytes::from).map_err(ShapeError::NoForm)
+            }
             _ => Err(ShapeError::Format),
         }
     }
@@ -172,6 +184,16 @@ impl Documents {
     pub fn unset<S: AsRef<str>>(&mut self, path: &[S]) -> bool {
         self.docs.first_mut().is_some_and(|doc| unset_in_map(doc, path))
     }
+}
+
+/// Puts sops' word for nothing where null would stand, for formats that have none.
+fn shown(entries: &[Entry]) -> Vec<Entry> {
+    let show = |entry: &Entry| match entry {
+        Entry::Pair(key, Node::Null) => Entry::Pair(key.clone(), Node::str("<nil>")),
+        Entry::Pair(key, Node::Map(entries)) => Entry::Pair(key.clone(), Node::Map(shown(entries))),
+        entry => entry.clone(),
+    };
+    entries.iter().map(show).collect()
 }
 
 fn binary_of(doc: &[Entry]) -> Option<SecretBytes> {

@@ -43,6 +43,12 @@ pub enum PlainErrorKind {
     /// The text breaks the syntax of JSON, or holds a number beyond a float's range.
     #[error("not valid JSON")]
     Json,
+    /// A line of a dotenv file is neither a comment nor has it a `=`.
+    #[error("not a line of dotenv: there is no `=` in it")]
+    Dotenv,
+    /// The text breaks the syntax of ini.
+    #[error("not valid ini")]
+    Ini,
     /// The text is larger than [`MAX_BYTES`].
     #[error("too large")]
     TooLarge,
@@ -73,8 +79,8 @@ pub enum PlainErrorKind {
     /// An alias stands inside what it names.
     #[error("an alias stands inside what it names")]
     Alias,
-    /// The document has a top-level key `sops`, which is kept for the metadata.
-    #[error("the top-level key `sops` is reserved")]
+    /// The document has a top-level key `sops` (dotenv: one that starts with `sops_`), kept for the metadata.
+    #[error("the top-level key `sops` (dotenv: `sops_…`) is reserved")]
     SopsKey,
 }
 
@@ -103,6 +109,9 @@ pub enum MetadataError {
     /// A field does not have the type it must have.
     #[error("field `{0}` has the wrong type")]
     Type(&'static str),
+    /// The flat names of dotenv and ini do not make a tree: a gap in a list, or two names in each other's way.
+    #[error("the flat names do not make a tree")]
+    Flat,
     /// `lastmodified` is missing or not a time.
     #[error("`lastmodified` is missing or not a time")]
     LastModified,
@@ -194,8 +203,8 @@ pub enum SealError {
     /// Maps and lists are nested deeper than [`MAX_DEPTH`].
     #[error("nested too deeply at {0}")]
     TooDeep(Path),
-    /// A document has a top-level key `sops`.
-    #[error("the top-level key `sops` is reserved")]
+    /// A document has a top-level key `sops` (dotenv: one that starts with `sops_`).
+    #[error("the top-level key `sops` (dotenv: `sops_…`) is reserved")]
     SopsKey,
     /// The selection rule's pattern is not valid.
     #[error("the selection rule's pattern is not valid")]
@@ -212,6 +221,12 @@ pub enum SealError {
     /// A number has no JSON form.
     #[error("value {0} has no JSON form")]
     NotFinite(Path),
+    /// A value, or the name of one, has no form in that format that would be read back as it is.
+    #[error("{0} has no form in that format")]
+    NoForm(Path),
+    /// There are both a list of recipients and key groups.
+    #[error("both recipients and key groups are given")]
+    RecipientsAndGroups,
     /// Wrapping the data key for a recipient failed.
     #[error("cannot encrypt to recipient {recipient}")]
     Wrap {

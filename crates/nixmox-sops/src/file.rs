@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 use crate::cipher::{Cipher, DataKey, Iv, Sealed, ValueError, looks_sealed};
 use crate::documents::Documents;
 use crate::envelope;
-use crate::error::{DecryptError, ParseError, Path};
-use crate::format::Format;
+use crate::error::{DecryptError, MetadataError, ParseError, Path};
+use crate::format::{self, Block, Format, take_block};
 use crate::identity::Identities;
 use crate::metadata::{Metadata, Wrapped};
 use crate::node::{Comment, Entry, Item, Kind, Node};
+use crate::shamir;
 use crate::walk::{At, Visit, walk};
-use crate::{json, shamir, yaml};
 
 /// A file as it stands in the repository: names and structure readable, values sealed.
 pub struct EncryptedFile {
@@ -49,31 +49,27 @@ impl EncryptedFile {
     ///
     /// [`ParseError`]: not a document, no metadata, or metadata that sops would not take either.
     pub fn parse(bytes: &[u8], format: Format) -> Result<Self, ParseError> {
-        let mut oddities = Oddities::default();
-        let mut docs = match format {
-            Format::Yaml => {
-                let found = yaml::compose(bytes)?;
-                oddities.aliases = found.aliases;
-                oddities.tags = found.tags;
-                found.docs
-            }
-            Format::Json | Format::Binary => {
-                let found = json::read(bytes)?;
-                oddities.trailing = found.trailing;
-                vec![found.entries]
-            }
+        let found = format::read(bytes, format)?;
+        let mut oddities = Oddities {
+            aliases: found.aliases,
+            tags: found.tags,
+            trailing: found.trailing,
+            ..Oddities::default()
         };
-        let mut block = None;
+        let mut docs = found.docs;
+        let mut block = Block::None;
         for (index, doc) in docs.iter_mut().enumerate() {
-            let is_block = |e: &mut Entry| matches!(e, Entry::Pair(key, _) if key == "sops");
-            for entry in doc.extract_if(.., is_block) {
-                if let (0, Entry::Pair(_, node)) = (index, entry) {
-                    oddities.several_blocks |= block.is_some();
-                    block = Some(node);
-                }
+            let (found, several) = take_block(doc, format);
+            // Only the first document's counts.
+            if index == 0 {
+                (block, oddities.several_blocks) = (found, several);
             }
         }
-        let block = block.ok_or(ParseError::NoMetadata)?;
+        let block = match block {
+            Block::Found(block) => block,
+            Block::None => return Err(ParseError::NoMetadata),
+            Block::Malformed => return Err(MetadataError::Flat.into()),
+        };
         oddities.comment_in_block = has_comment(&block);
         let metadata = Metadata::read(&block)?;
         Ok(Self { format, docs, metadata, oddities })
@@ -209,6 +205,7 @@ impl EncryptedFile {
             cipher: Cipher::new(key),
             mac: Mac::new(self.metadata.mac_only_encrypted),
             ivs: Ivs::default(),
+            format: self.format,
         };
         let mut docs = Vec::with_capacity(self.docs.len());
         for doc in &self.docs {
@@ -339,6 +336,7 @@ struct Opener {
     cipher: Cipher,
     mac: Mac,
     ivs: Ivs,
+    format: Format,
 }
 
 impl Opener {
@@ -395,6 +393,10 @@ impl Visit for Opener {
             Some(text) => Comment { text, inline: false },
             None => comment.clone(),
         }))
+    }
+
+    fn moves_strays(&self) -> bool {
+        !self.format.is_flat()
     }
 
     fn too_deep(&self, path: Path) -> DecryptError {

@@ -19,6 +19,21 @@ pub(crate) struct Read {
 
 /// Reads the first document of a JSON text.
 pub(crate) fn read(bytes: &[u8]) -> Result<Read, PlainError> {
+    match read_any(bytes)? {
+        (Node::Map(entries), trailing) => Ok(Read { entries, trailing }),
+        _ => Err(PlainError::at(1, PlainErrorKind::NotAMap)),
+    }
+}
+
+/// Reads a text that is one value and nothing else.
+pub(crate) fn read_value(bytes: &[u8]) -> Result<Node, PlainError> {
+    match read_any(bytes)? {
+        (node, false) => Ok(node),
+        (_, true) => Err(PlainError::at(1, PlainErrorKind::Json)),
+    }
+}
+
+fn read_any(bytes: &[u8]) -> Result<(Node, bool), PlainError> {
     if bytes.len() > MAX_BYTES {
         return Err(PlainError::at(0, PlainErrorKind::TooLarge));
     }
@@ -29,8 +44,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, PlainError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let seed = Seed { limit: &limit, depth: 0 };
     match seed.deserialize(&mut reader) {
-        Ok(Node::Map(entries)) => Ok(Read { entries, trailing: reader.end().is_err() }),
-        Ok(_) => Err(PlainError::at(1, PlainErrorKind::NotAMap)),
+        Ok(node) => Ok((node, reader.end().is_err())),
         Err(e) => {
             let empty = text.trim().is_empty();
             let kind = if empty { PlainErrorKind::Empty } else { PlainErrorKind::Json };
@@ -215,6 +229,13 @@ pub(crate) fn write(entries: &[Entry], indent: Indent) -> Option<Zeroizing<Vec<u
     let mut writer = Writer { out: Zeroizing::new(String::new()), indent };
     writer.map(entries, 0)?;
     writer.out.push('\n');
+    Some(Zeroizing::new(std::mem::take(&mut *writer.out).into_bytes()))
+}
+
+/// Writes one value without a newline behind it; `None` when a number has no JSON form.
+pub(crate) fn write_value(node: &Node, indent: Indent) -> Option<Zeroizing<Vec<u8>>> {
+    let mut writer = Writer { out: Zeroizing::new(String::new()), indent };
+    writer.value(node, 0)?;
     Some(Zeroizing::new(std::mem::take(&mut *writer.out).into_bytes()))
 }
 

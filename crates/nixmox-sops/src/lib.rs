@@ -1,4 +1,4 @@
-//! sops documents with age recipients: YAML, JSON and binary.
+//! sops documents with age recipients: YAML, JSON, binary, dotenv and ini.
 //!
 //! Reads what sops 3.9 to 3.13 wrote and writes what sops 3.13 and sops-nix read, in the layout of 3.13.
 //!
@@ -10,7 +10,10 @@
 //! | gather keys | [`Identities`] |
 //! | open it, its MAC checked | [`EncryptedFile::open`] |
 //! | read, print and change plaintext | [`Documents`] |
+//! | take out, set and remove values as sops' command line does | [`TreePath`], [`NewValue`] |
 //! | seal plaintext, anew or with little change | [`seal`] with [`SealOptions`] and [`Keep`] |
+//! | give the same data key to others | [`EncryptedFile::rewrap`] |
+//! | seal to several groups, some of which must come together | [`KeyGroups`] |
 //! | choose recipients by `.sops.yaml` | [`CreationRules`] |
 //!
 //! What a file says in clear is not authenticated: names and structure, comments, empty values, the labels of its
@@ -20,8 +23,8 @@
 //!
 //! It opens no file, reads no clock and no environment. Data key, nonces and time are arguments; what wraps the
 //! data key for a recipient draws its own randomness, inside the crate `age`. Plugins are started only when an
-//! [`Interaction`] is given. dotenv, ini, key services other than age, and writing several key groups (Shamir)
-//! are missing; such groups are read. Nonces of 12, 16 and 32 bytes are read, others refused.
+//! [`Interaction`] is given. Key services other than age are missing. Nonces of 12, 16 and 32 bytes are read,
+//! others refused.
 //!
 //! Sizes are bounded: [`MAX_BYTES`], [`MAX_DEPTH`], [`MAX_NODES`], [`MAX_RECIPIENTS`].
 //!
@@ -52,11 +55,15 @@ mod audit;
 mod cipher;
 mod config;
 mod documents;
+mod dotenv;
 mod envelope;
 mod error;
 mod file;
+mod flat;
 mod format;
+mod groups;
 mod identity;
+mod ini;
 mod json;
 mod metadata;
 mod node;
@@ -64,6 +71,7 @@ mod number;
 mod recipient;
 mod rule;
 mod seal;
+mod select;
 mod shamir;
 mod time;
 mod walk;
@@ -80,9 +88,11 @@ pub use error::{
 };
 pub use file::{DecryptedFile, EncryptedFile};
 pub use format::{Format, detect, is_sops};
+pub use groups::{KeyGroups, KeyGroupsError};
 pub use identity::{Identities, IdentityError, Interaction, KeyText};
 pub use metadata::Metadata;
 pub use recipient::{Recipient, RecipientError};
 pub use rule::Rule;
 pub use seal::{Keep, SOPS_VERSION, SealOptions, seal};
 pub use wrapped::WrappedKey;
+pub use select::{Extract, NewValue, SelectError, TreePath};

@@ -69,6 +69,29 @@ impl Metadata {
         self.groups.len()
     }
 
+    /// Returns the labels of the recipients by group; one group when there are none in the file.
+    pub fn groups(&self) -> Vec<Vec<&str>> {
+        match self.groups.as_slice() {
+            [] => vec![labels(&self.age)],
+            groups => groups.iter().map(|keys| labels(keys)).collect(),
+        }
+    }
+
+    /// Returns how many key groups must come together, as the file says.
+    pub fn threshold(&self) -> Option<usize> {
+        self.threshold
+    }
+
+    /// Names the key services other than age that have keys in the file; what they have is not kept on writing.
+    pub fn foreign(&self) -> &[String] {
+        &self.foreign
+    }
+
+    /// Tells whether the file has a MAC.
+    pub fn has_mac(&self) -> bool {
+        self.mac.is_some()
+    }
+
     /// Returns the labels of all recipients; a label is not authenticated and may lie.
     pub fn recipients(&self) -> Vec<&str> {
         self.wrapped().map(|wrapped| wrapped.recipient.as_str()).collect()
@@ -142,18 +165,24 @@ impl Metadata {
     /// Makes the block as sops 3.13 writes it: alphabetical at every level.
     pub(crate) fn write(&self) -> Node {
         let pair = |name: &str, node| Entry::Pair(name.to_owned(), node);
-        let keys = self.age.iter().map(|wrapped| {
-            Item::Node(Node::Map(vec![
-                pair("enc", Node::str(wrapped.enc.as_bytes())),
-                pair("recipient", Node::str(wrapped.recipient.as_bytes())),
-            ]))
-        });
         let mut entries = vec![
-            pair("age", Node::List(keys.collect())),
             pair("lastmodified", Node::str(self.last_modified.as_bytes())),
             pair("mac", Node::str(self.mac.as_deref().unwrap_or_default())),
             pair("version", Node::str(self.version.as_bytes())),
         ];
+        if self.groups.is_empty() {
+            entries.push(pair("age", written_keys(&self.age)));
+        } else {
+            let groups = self.groups.iter().map(|keys| {
+                // sops writes this empty list too.
+                let services = pair("hc_vault", Node::List(Vec::new()));
+                Item::Node(Node::Map(vec![pair("age", written_keys(keys)), services]))
+            });
+            entries.push(pair("key_groups", Node::List(groups.collect())));
+        }
+        if let Some(threshold) = self.threshold.and_then(|number| i64::try_from(number).ok()) {
+            entries.push(pair("shamir_threshold", Node::int(threshold)));
+        }
         if self.mac_only_encrypted {
             entries.push(pair("mac_only_encrypted", Node::bool(true)));
         }
@@ -166,6 +195,19 @@ impl Metadata {
         });
         Node::Map(entries)
     }
+}
+
+fn labels(keys: &[Wrapped]) -> Vec<&str> {
+    keys.iter().map(|wrapped| wrapped.recipient.as_str()).collect()
+}
+
+fn written_keys(keys: &[Wrapped]) -> Node {
+    let pair = |name: &str, text: &str| Entry::Pair(name.to_owned(), Node::str(text.as_bytes()));
+    let key = |wrapped: &Wrapped| {
+        let fields = vec![pair("enc", &wrapped.enc), pair("recipient", &wrapped.recipient)];
+        Item::Node(Node::Map(fields))
+    };
+    Node::List(keys.iter().map(key).collect())
 }
 
 fn nodes(items: &[Item]) -> impl Iterator<Item = &Node> {

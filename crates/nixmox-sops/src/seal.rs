@@ -2,20 +2,22 @@
 
 use jiff::Timestamp;
 use rand_core::{CryptoRng, RngCore};
+use zeroize::Zeroizing;
 
 use crate::cipher::{Cipher, DataKey, Iv};
 use crate::documents::{Documents, Indent};
 use crate::envelope;
 use crate::error::{MAX_RECIPIENTS, Path, SealError};
-use crate::file::{DecryptedFile, Ivs, Mac};
-use crate::format::Format;
+use crate::file::{DecryptedFile, EncryptedFile, Ivs, Mac};
+use crate::format::{self, Format};
+use crate::groups::KeyGroups;
 use crate::identity::Interaction;
 use crate::metadata::{Metadata, Wrapped};
 use crate::node::{Comment, Entry, Item, Kind, Node};
 use crate::recipient::Recipient;
 use crate::rule::{Rule, Selector};
 use crate::walk::{At, Visit, walk};
-use crate::{audit, json, yaml};
+use crate::{audit, dotenv, flat, ini, json, shamir, yaml};
 
 /// The version of sops whose layout is written.
 pub const SOPS_VERSION: &str = "3.13.2";
@@ -23,8 +25,10 @@ pub const SOPS_VERSION: &str = "3.13.2";
 /// For whom and how to seal.
 #[derive(Debug, Clone, Default)]
 pub struct SealOptions {
-    /// Who can open the file.
+    /// Who can open the file; empty with [`key_groups`](Self::key_groups).
     pub recipients: Vec<Recipient>,
+    /// Groups of which several must come together, instead of [`recipients`](Self::recipients).
+    pub key_groups: Option<KeyGroups>,
     /// Which values are sealed; binary files have no rule.
     pub rule: Rule,
     /// Whether the MAC covers sealed values alone.
@@ -41,6 +45,16 @@ impl SealOptions {
     /// Seals every value to `recipients`, in sops' default way.
     pub fn new(recipients: impl IntoIterator<Item = Recipient>) -> Self {
         Self { recipients: recipients.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Seals every value to groups, in sops' default way.
+    pub fn with_groups(groups: KeyGroups) -> Self {
+        Self { key_groups: Some(groups), ..Self::default() }
+    }
+
+    fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        let groups = self.key_groups.iter().flat_map(KeyGroups::groups);
+        self.recipients.iter().chain(groups.flatten())
     }
 }
 
@@ -105,17 +119,18 @@ pub fn seal(
         sealed.push(walk(doc, &selector, &mut sealer)?);
     }
     if options.strict {
-        refuse_clear(&sealed)?;
+        refuse_clear(&sealed, format)?;
     }
     let last_modified = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
     let iv = sealer.fresh();
+    let (age, groups) = wrap_all(&key, options, keep, sealer.rng)?;
     let Sealer { cipher, mac, .. } = sealer;
     let mac = mac.finish();
     let metadata = Metadata {
-        age: wrap_all(&key, options, keep)?,
-        groups: Vec::new(),
-        threshold: None,
-        groups_given: false,
+        age,
+        groups,
+        threshold: options.key_groups.as_ref().map(KeyGroups::threshold),
+        groups_given: options.key_groups.is_some(),
         mac: Some(cipher.seal(mac.as_bytes(), last_modified.as_bytes(), Kind::Str, &iv)),
         last_modified,
         rule,
@@ -128,15 +143,22 @@ pub fn seal(
     write(sealed, &metadata, format, options.indent)
 }
 
-fn check(docs: &Documents, format: Format, options: &SealOptions) -> Result<(), SealError> {
-    match options.recipients.len() {
-        0 => return Err(SealError::NoRecipients),
-        1..=MAX_RECIPIENTS => {}
-        _ => return Err(SealError::TooManyRecipients),
+fn check_recipients(options: &SealOptions) -> Result<(), SealError> {
+    if options.key_groups.is_some() && !options.recipients.is_empty() {
+        return Err(SealError::RecipientsAndGroups);
     }
+    match options.recipients().count() {
+        0 => Err(SealError::NoRecipients),
+        1..=MAX_RECIPIENTS => Ok(()),
+        _ => Err(SealError::TooManyRecipients),
+    }
+}
+
+fn check(docs: &Documents, format: Format, options: &SealOptions) -> Result<(), SealError> {
+    check_recipients(options)?;
     let fits = match (format, docs.docs.as_slice()) {
         (_, []) => false,
-        (Format::Yaml, _) | (Format::Json, [_]) => true,
+        (Format::Yaml, _) | (Format::Json | Format::Dotenv | Format::Ini, [_]) => true,
         (Format::Binary, [doc]) => {
             matches!(doc.as_slice(), [Entry::Pair(key, Node::Str(_))] if key == "data")
         }
@@ -145,44 +167,110 @@ fn check(docs: &Documents, format: Format, options: &SealOptions) -> Result<(), 
     if !fits {
         return Err(SealError::Format);
     }
-    let reserved = |entry: &Entry| matches!(entry, Entry::Pair(key, _) if key == "sops");
+    let reserved = |entry: &Entry| matches!(entry, Entry::Pair(key, _) if format.reserves(key));
     if docs.docs.iter().flatten().any(reserved) {
         return Err(SealError::SopsKey);
     }
     Ok(())
 }
 
-fn refuse_clear(sealed: &[Vec<Entry>]) -> Result<(), SealError> {
-    match audit::structure(sealed).into_iter().next() {
+fn refuse_clear(sealed: &[Vec<Entry>], format: Format) -> Result<(), SealError> {
+    match audit::structure(sealed, format).into_iter().next() {
         Some(finding) => Err(SealError::Clear(finding.path)),
         None => Ok(()),
     }
 }
 
+impl EncryptedFile {
+    /// Writes the same file for other recipients: the same data key, wrapped anew for each of them.
+    ///
+    /// Values, MAC, time and version stay as they are, and are not looked at: a file that was changed by somebody
+    /// stays one. Selection rule and MAC's scope are the file's; those of `options` do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`]: no recipient, or one that cannot be wrapped for.
+    pub fn rewrap(
+        &self,
+        key: &DataKey,
+        options: &SealOptions,
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<Vec<u8>, SealError> {
+        check_recipients(options)?;
+        let (age, groups) = wrap_all(key, options, Keep::Nothing, rng)?;
+        let threshold = options.key_groups.as_ref().map(KeyGroups::threshold);
+        let metadata = Metadata { age, groups, threshold, ..self.metadata.clone() };
+        write(self.docs.clone(), &metadata, self.format, options.indent)
+    }
+}
+
+/// The wrapped keys of one group, and those of several.
+type WrappedKeys = (Vec<Wrapped>, Vec<Vec<Wrapped>>);
+
+/// Wraps the key for everybody, or a share of it for everybody of each group.
 fn wrap_all(
     key: &DataKey,
     options: &SealOptions,
     keep: Keep<'_>,
-) -> Result<Vec<Wrapped>, SealError> {
-    let wrap = |recipient: &Recipient| {
-        if let Some(kept) = kept(recipient, keep) {
-            return Ok(kept.clone());
-        }
-        let enc = envelope::wrap(key.expose(), recipient, options.interaction.as_ref())?;
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Result<WrappedKeys, SealError> {
+    let wrap = |recipient: &Recipient, key: &[u8]| {
+        let enc = envelope::wrap(key, recipient, options.interaction.as_ref())?;
         Ok(Wrapped { recipient: recipient.to_string(), enc })
     };
-    options.recipients.iter().map(wrap).collect()
+    if let Some(groups) = &options.key_groups {
+        if let Some(kept) = kept_groups(groups, keep) {
+            return Ok((Vec::new(), kept));
+        }
+        let (parts, threshold) = groups.parts();
+        let shares = shamir::split(key.expose(), parts, threshold, rng);
+        let group = |(group, share): (&Vec<Recipient>, &Zeroizing<Vec<u8>>)| {
+            group.iter().map(|recipient| wrap(recipient, share)).collect()
+        };
+        let groups = groups.groups().iter().zip(&shares).map(group);
+        return Ok((Vec::new(), groups.collect::<Result<_, _>>()?));
+    }
+    let one = |recipient: &Recipient| match kept(recipient, keep) {
+        Some(kept) => Ok(kept.clone()),
+        None => wrap(recipient, key.expose()),
+    };
+    Ok((options.recipients.iter().map(one).collect::<Result<_, _>>()?, Vec::new()))
 }
 
 /// Finds the wrapped key of a recipient that stays, unless something about it looks wrong.
 fn kept<'a>(recipient: &Recipient, keep: Keep<'a>) -> Option<&'a Wrapped> {
     let Keep::Everything(file) = keep else { return None };
-    if !file.metadata.groups.is_empty() || file.broken.iter().any(|b| b == recipient.as_str()) {
+    if !file.metadata.groups.is_empty() {
         return None;
     }
-    let mut same = file.metadata.age.iter().filter(|w| w.recipient == recipient.as_str());
+    sound(recipient, &file.metadata.age, &file.broken)
+}
+
+fn sound<'a>(
+    recipient: &Recipient,
+    group: &'a [Wrapped],
+    broken: &[String],
+) -> Option<&'a Wrapped> {
+    if broken.iter().any(|label| label == recipient.as_str()) {
+        return None;
+    }
+    let mut same = group.iter().filter(|w| w.recipient == recipient.as_str());
     let kept = same.next().filter(|_| same.next().is_none())?;
     envelope::is_for(&kept.enc, Some(recipient)).filter(|fits| *fits).map(|_| kept)
+}
+
+/// Finds the wrapped shares of the same groups; new shares do not fit old ones, so all stay or none.
+fn kept_groups(groups: &KeyGroups, keep: Keep<'_>) -> Option<Vec<Vec<Wrapped>>> {
+    let Keep::Everything(file) = keep else { return None };
+    let old = &file.metadata.groups;
+    if old.len() != groups.groups().len() || file.metadata.threshold != Some(groups.threshold()) {
+        return None;
+    }
+    let group = |(new, old): (&Vec<Recipient>, &Vec<Wrapped>)| {
+        let keys = new.iter().map(|recipient| sound(recipient, old, &file.broken).cloned());
+        keys.collect::<Option<Vec<_>>>().filter(|keys| keys.len() == old.len())
+    };
+    groups.groups().iter().zip(old).map(group).collect()
 }
 
 /// Keeps the version of a file that a newer sops wrote.
@@ -203,14 +291,44 @@ fn write(
     indent: Indent,
 ) -> Result<Vec<u8>, SealError> {
     let block = metadata.write();
+    if format.is_flat() {
+        let [doc] = docs.as_slice() else { return Err(SealError::Format) };
+        return write_flat(doc, &block, format);
+    }
     for doc in &mut docs {
         doc.push(Entry::Pair("sops".to_owned(), block.clone()));
     }
     let text = match (format, docs.as_slice()) {
         (Format::Yaml, docs) => yaml::write(docs, indent.yaml_spaces()),
-        (_, [doc]) => json::write(doc, indent.json_indent()).ok_or(SealError::Format)?,
+        (_, [doc]) => json::write(doc, indent.json_indent(format)).ok_or(SealError::Format)?,
         _ => return Err(SealError::Format),
     };
+    let mut text = text;
+    Ok(std::mem::take(&mut *text))
+}
+
+/// Writes a format that cannot say everything, and looks whether it says what it should.
+fn write_flat(doc: &[Entry], block: &Node, format: Format) -> Result<Vec<u8>, SealError> {
+    let pairs = flat::pairs(block).into_iter();
+    let (text, wanted) = if format == Format::Dotenv {
+        let pair = |(name, text): (String, String)| {
+            Entry::Pair(format!("{}{name}", dotenv::PREFIX), Node::str(text))
+        };
+        let whole: Vec<_> = doc.iter().cloned().chain(pairs.map(pair)).collect();
+        (dotenv::write(&whole).map_err(SealError::NoForm)?, whole)
+    } else {
+        let pair = |(name, text): (String, String)| {
+            Entry::Pair(name, Node::str(text.replace('\n', "\\n")))
+        };
+        let block = Entry::Pair("sops".to_owned(), Node::Map(pairs.map(pair).collect()));
+        let whole: Vec<_> = doc.iter().cloned().chain([block]).collect();
+        (ini::write(&whole).map_err(SealError::NoForm)?, ini::with_default(whole))
+    };
+    let found = format::read(&text, format).map_err(|_| SealError::Format)?;
+    let mut path = Path::default();
+    if flat::difference(&wanted, found.docs.first().map_or(&[], Vec::as_slice), &mut path) {
+        return Err(SealError::NoForm(path));
+    }
     let mut text = text;
     Ok(std::mem::take(&mut *text))
 }
@@ -237,10 +355,12 @@ impl<R: RngCore + CryptoRng> Sealer<'_, R> {
         self.cipher.seal(plain, aad.as_bytes(), kind, &iv)
     }
 
-    /// Refuses what JSON would change on the way.
+    /// Refuses what the format would change on the way.
     fn fits(&self, at: &At<'_>, leaf: &Node) -> Result<(), SealError> {
         match leaf {
             _ if self.format == Format::Yaml => Ok(()),
+            Node::Null if self.format.is_flat() => Err(SealError::NoForm(at.path())),
+            _ if self.format.is_flat() => Ok(()),
             Node::Float(number) if !number.is_finite() => Err(SealError::NotFinite(at.path())),
             Node::Str(bytes) if !at.sealed && bytes.as_str().is_none() => Err(SealError::Format),
             _ => Ok(()),
@@ -253,6 +373,9 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
 
     fn leaf(&mut self, at: &At<'_>, leaf: &Node) -> Result<Item, SealError> {
         self.fits(at, leaf)?;
+        // What stays readable in a format without types is hashed as the text that will be read.
+        let text = (self.format.is_flat() && !at.sealed).then(|| flat::as_text(leaf)).flatten();
+        let leaf = text.as_ref().unwrap_or(leaf);
         let Some((kind, plain)) = leaf.plain() else { return Ok(Item::Node(leaf.clone())) };
         self.mac.add(plain.bytes(), at.sealed);
         if !at.sealed || plain.bytes().is_empty() {
@@ -263,7 +386,8 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
 
     fn comment(&mut self, at: &At<'_>, comment: &Comment) -> Result<Item, SealError> {
         let text = comment.text.expose();
-        if self.format != Format::Yaml || !at.sealed || text.is_empty() {
+        let lost = matches!(self.format, Format::Json | Format::Binary);
+        if lost || !at.sealed || text.is_empty() {
             return Ok(Item::Comment(comment.clone()));
         }
         let sealed = self.seal(Kind::Comment, at.aad, text.as_bytes());
@@ -280,6 +404,10 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
         let mut made = Comment::new(sealed);
         made.inline = comment.inline;
         Ok(Item::Comment(made))
+    }
+
+    fn moves_strays(&self) -> bool {
+        !self.format.is_flat()
     }
 
     fn too_deep(&self, path: Path) -> SealError {

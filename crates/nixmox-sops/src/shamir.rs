@@ -1,6 +1,39 @@
 //! Shares of a data key: Shamir's scheme over GF(2⁸) with AES' polynomial.
 
+use rand_core::{CryptoRng, RngCore};
 use zeroize::Zeroizing;
+
+/// Splits a secret into `parts` shares, of which any `threshold` make it again: rows of bytes with their x behind.
+///
+/// Both numbers are the caller's to check: at least 2, at most 255, and no more needed than there are.
+pub(crate) fn split(
+    secret: &[u8],
+    parts: u8,
+    threshold: u8,
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut shares: Vec<_> =
+        (1..=parts).map(|_| Zeroizing::new(Vec::with_capacity(secret.len() + 1))).collect();
+    let mut polynomial = Zeroizing::new(vec![0; usize::from(threshold)]);
+    for byte in secret {
+        rng.fill_bytes(&mut polynomial);
+        if let Some(constant) = polynomial.first_mut() {
+            *constant = *byte;
+        }
+        for (share, x) in shares.iter_mut().zip(1..=u8::MAX) {
+            share.push(evaluate(&polynomial, x));
+        }
+    }
+    for (share, x) in shares.iter_mut().zip(1..=u8::MAX) {
+        share.push(x);
+    }
+    shares
+}
+
+/// Evaluates a polynomial, its constant first.
+fn evaluate(polynomial: &[u8], x: u8) -> u8 {
+    polynomial.iter().rev().fold(0, |sum, factor| multiply(sum, x) ^ factor)
+}
 
 /// Combines shares, each a row of bytes with its x behind it, at x = 0.
 pub(crate) fn combine(shares: &[Zeroizing<Vec<u8>>]) -> Option<Zeroizing<Vec<u8>>> {
@@ -54,6 +87,26 @@ mod tests {
     fn the_field_is_that_of_aes() {
         assert_eq!(multiply(0x57, 0x83), 0xc1);
         assert!((1..=255).all(|a| multiply(a, inverse(a)) == 1));
+    }
+
+    #[test]
+    fn any_shares_that_suffice_make_the_secret() {
+        use rand_core::SeedableRng;
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+        let secret: Vec<u8> = (0..32).collect();
+        for (parts, threshold) in [(2, 2), (3, 2), (5, 3), (5, 5), (255, 2)] {
+            let shares = split(&secret, parts, threshold, &mut rng);
+            assert!(
+                shares.iter().zip(1..=255).all(|(share, x)| share.len() == 33 && share[32] == x)
+            );
+            let need = usize::from(threshold);
+            for start in 0..shares.len() - need + 1 {
+                let some = &shares[start..start + need];
+                assert_eq!(combine(some).expect("combines").as_slice(), secret);
+                let few = combine(&some[1..]);
+                assert!(few.is_none_or(|found| found.as_slice() != secret));
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) trait Visit {
     /// Handles a comment; in a list, it may come back as a value.
     fn comment(&mut self, at: &At<'_>, comment: &Comment) -> Result<Item, Self::Error>;
 
+    /// Tells whether comments of a container that has nothing else are moved before it; a section keeps its own.
+    fn moves_strays(&self) -> bool;
+
     /// Says that the way leads too deep.
     fn too_deep(&self, path: Path) -> Self::Error;
 }
@@ -76,7 +79,7 @@ impl<'a, V: Visit> Walker<'_, 'a, V> {
         let mut pending = false;
         for entry in entries {
             if let Entry::Pair(_, node) = entry {
-                for stray in node.strays() {
+                for stray in self.strays(node) {
                     match self.comment(stray, hit, &mut pending, false)? {
                         Item::Comment(comment) => out.push(Entry::Comment(comment)),
                         Item::Node(_) => {}
@@ -116,7 +119,7 @@ impl<'a, V: Visit> Walker<'_, 'a, V> {
             let made = match item {
                 Item::Comment(comment) => self.comment(comment, hit, &mut pending, true)?,
                 Item::Node(node) => {
-                    for stray in node.strays() {
+                    for stray in self.strays(node) {
                         out.push(self.comment(stray, hit, &mut pending, true)?);
                     }
                     self.steps.push(Step::Index(index));
@@ -130,12 +133,16 @@ impl<'a, V: Visit> Walker<'_, 'a, V> {
         Ok(out)
     }
 
+    fn strays(&self, node: &'a Node) -> impl Iterator<Item = &'a Comment> + use<'a, V> {
+        node.strays().take(if self.visit.moves_strays() { usize::MAX } else { 0 })
+    }
+
     fn value(&mut self, node: &'a Node, hit: bool, in_list: bool) -> Result<Item, V::Error> {
         if self.steps.len() > crate::error::MAX_DEPTH {
             return Err(self.visit.too_deep(path(&self.steps)));
         }
         Ok(match node {
-            Node::Map(_) | Node::List(_) if node.strays().next().is_some() => match node {
+            Node::Map(_) | Node::List(_) if self.strays(node).next().is_some() => match node {
                 Node::Map(_) => Item::Node(Node::Map(Vec::new())),
                 _ => Item::Node(Node::List(Vec::new())),
             },

@@ -7,7 +7,7 @@ mod style;
 mod write;
 
 pub(crate) use compose::compose;
-pub(crate) use write::write;
+pub(crate) use write::{write, write_value};
 
 #[cfg(test)]
 mod tests {

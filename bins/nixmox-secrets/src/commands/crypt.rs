@@ -70,7 +70,7 @@ pub(crate) fn decrypt(args: &Args, crypt: &Crypt) -> Result<Exit, Failure> {
 
 /// Tells a file's format by its name, as sops does.
 fn format(path: &Path) -> Format {
-    Format::from_path(&path.to_string_lossy()).unwrap_or(Format::Binary)
+    Format::from_path(&path.to_string_lossy())
 }
 
 fn fleet(context: &Context) -> Result<Fleet, Failure> {
@@ -110,11 +110,12 @@ fn rule_options(path: &Path) -> Result<SealOptions, Failure> {
     let text = read_file(&config)?;
     let below =
         config.parent().and_then(|dir| absolute.strip_prefix(dir).ok()).unwrap_or(&absolute);
-    let CreationRule { recipients, rule, mac_only_encrypted, indent, .. } =
+    let CreationRule { recipients, key_groups, rule, mac_only_encrypted, indent, .. } =
         CreationRules::parse(text.expose())
             .and_then(|rules| rules.rule_for(&below.to_string_lossy()))
             .map_err(fail)?;
     let mut options = SealOptions::new(recipients);
+    options.key_groups = key_groups;
     (options.rule, options.mac_only_encrypted, options.indent) = (rule, mac_only_encrypted, indent);
     options.interaction = Some(interaction());
     Ok(options)

@@ -96,15 +96,14 @@ pub(crate) fn make_identity(path: &Path) -> Result<Recipient, Failure> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail)?;
     }
-    let identity = age::x25519::Identity::generate();
-    let recipient = identity.to_public().to_string();
+    let (identity, recipient) = nixmox_keyring::generate()
+        .map_err(|e| Failure::new(Exit::Failure, "the new key has no recipient").because(e))?;
     let text = zeroize::Zeroizing::new(format!(
         "# made by nixmox-secrets\n# public key: {recipient}\n{}\n",
-        age::secrecy::ExposeSecret::expose_secret(&identity.to_string()),
+        identity.expose(),
     ));
     nixmox_cli::write_private(path, text.as_bytes()).map_err(fail)?;
-    Recipient::parse(&recipient)
-        .map_err(|e| Failure::new(Exit::Failure, "the new key has no recipient").because(e))
+    Ok(recipient)
 }
 
 /// Writes what a fleet needs and does not have: `.sops.yaml`, `.gitignore`, an example group.

@@ -29,6 +29,16 @@ pub(crate) fn write(docs: &[Vec<Entry>], indent: usize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(std::mem::take(&mut *writer.out).into_bytes())
 }
 
+/// Writes one value that stands for itself.
+pub(crate) fn write_value(node: &Node, indent: usize) -> Zeroizing<Vec<u8>> {
+    let mut writer = Writer { out: Zeroizing::new(String::new()), best: indent.clamp(2, 9) };
+    match node {
+        Node::List(items) if has_nodes(items) => writer.list(items, 0, true),
+        leaf => writer.leaf(leaf, writer.best, 0, &[]),
+    }
+    Zeroizing::new(std::mem::take(&mut *writer.out).into_bytes())
+}
+
 struct Writer {
     out: Zeroizing<String>,
     best: usize,

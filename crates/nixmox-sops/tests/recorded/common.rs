@@ -33,12 +33,7 @@ pub(crate) fn text<'v>(case: &'v Value, field: &str) -> &'v str {
 }
 
 pub(crate) fn format(case: &Value) -> Format {
-    match text(case, "format") {
-        "yaml" => Format::Yaml,
-        "json" => Format::Json,
-        "binary" => Format::Binary,
-        other => panic!("format {other}"),
-    }
+    Format::from_name(text(case, "format")).unwrap_or_else(|| panic!("format in {case}"))
 }
 
 pub(crate) fn identities(kind: &str, path: &str) -> Identities {

@@ -88,7 +88,7 @@ proptest! {
         let docs = Documents::from_tree(&tree);
         for format in [Format::Yaml, Format::Json] {
             for width in [None, Some(2), Some(3)] {
-                let indent = Indent { yaml: width, json: width };
+                let indent = Indent { yaml: width, json: width, ..Indent::default() };
                 let text = docs.to_bytes(format, indent).expect("prints");
                 let again = Documents::parse(text.expose(), format);
                 let again = again.map_err(|e| TestCaseError::fail(format!("{e}: {:?}", text.as_str())))?;
