@@ -5,7 +5,7 @@ use nixmox_tree::{SecretBytes, SecretTree, Value};
 use crate::error::{MAX_BYTES, MAX_DEPTH, Path, PlainError, PlainErrorKind};
 use crate::format::Format;
 use crate::node::{Entry, Item, Node};
-use crate::{dotenv, format, ini, json, yaml};
+use crate::{dotenv, flat, format, ini, json, yaml};
 
 /// Ordered plaintext documents with their comments; `{:?}` prints their number alone.
 #[derive(Clone, PartialEq, Default)]
@@ -160,6 +160,23 @@ impl Documents {
         });
         let mut steps = path.iter().map(|s| s.as_ref().to_owned()).collect();
         found.flatten().map(|node| node_value(node, &mut steps)).transpose()
+    }
+
+    /// Returns the values of the first document as text, as `exec-env` gives them to a program.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError::NoForm`] for a map or list.
+    pub fn flat_values(&self) -> Result<Vec<(String, SecretBytes)>, ShapeError> {
+        let doc = shown(self.docs.first().map_or(&[], Vec::as_slice));
+        let value = |entry| match entry {
+            Entry::Comment(_) => None,
+            Entry::Pair(key, node) => Some(match flat::text(&node) {
+                Some(text) => Ok((key, SecretBytes::from(text))),
+                None => Err(ShapeError::NoForm(Path(vec![key]))),
+            }),
+        };
+        doc.into_iter().filter_map(value).collect()
     }
 
     /// Sets a value of the first document; comments and the order of everything else stay.

@@ -325,7 +325,7 @@ mod tests {
     fn values_are_set_where_they_belong() {
         let rest = "l:\n  # c\n  - x\n  - w\nm:\n  k: v\n";
         changed("[\"a\"]", "\"q\"", Ok(&format!("a: q\n{rest}")));
-        changed("[\"n\"][0][\"x\"]", "true", Ok(&format!("a: 1\n{rest}n:\n  - x: true\n")));
+        changed("[\"z\"][0][\"x\"]", "true", Ok(&format!("a: 1\n{rest}z:\n  - x: true\n")));
         changed("[\"m\"][\"j\"]", "null", Ok(&format!("a: 1\n{rest}  j: null\n")));
         changed("[\"l\"][9]", "\"z\"", Ok("a: 1\nl:\n  # c\n  - x\n  - w\n  - z\nm:\n  k: v\n"));
         changed("[\"a\"][\"b\"]", "1", Err(SelectError::Kind(Path(vec!["a".to_owned()]))));

@@ -193,16 +193,14 @@ fn an_unchanged_file_keeps_every_line_but_time_and_mac() {
             let names = ["mac", "\"mac\"", "lastmodified", "\"lastmodified\""];
             let flat = ["sops_mac=", "sops_lastmodified="];
             !names
-                .into_iter()
-                .chain(flat)
-                .collect::<Vec<_>>()
                 .iter()
+                .chain(&flat)
                 .any(|name| line.trim_start().starts_with(name))
         };
         let lines = |text: &str| text.lines().filter(stable).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(lines(&before), lines(&after), "{id}");
     }
-    assert_eq!(run, 40);
+    assert_eq!(run, 57);
 }
 
 #[test]
