@@ -94,5 +94,5 @@ pub use metadata::Metadata;
 pub use recipient::{Recipient, RecipientError};
 pub use rule::Rule;
 pub use seal::{Keep, SOPS_VERSION, SealOptions, seal};
-pub use wrapped::WrappedKey;
 pub use select::{Extract, NewValue, SelectError, TreePath};
+pub use wrapped::WrappedKey;

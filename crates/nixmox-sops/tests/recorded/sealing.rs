@@ -192,10 +192,7 @@ fn an_unchanged_file_keeps_every_line_but_time_and_mac() {
         let stable = |line: &&str| {
             let names = ["mac", "\"mac\"", "lastmodified", "\"lastmodified\""];
             let flat = ["sops_mac=", "sops_lastmodified="];
-            !names
-                .iter()
-                .chain(&flat)
-                .any(|name| line.trim_start().starts_with(name))
+            !names.iter().chain(&flat).any(|name| line.trim_start().starts_with(name))
         };
         let lines = |text: &str| text.lines().filter(stable).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(lines(&before), lines(&after), "{id}");
