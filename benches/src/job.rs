@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nixmox_secrets::{Accept, Change, Draft, Form, Master, Options, Outcome, master};
+use nixmox_secrets::{Accept, Change, Draft, Form, Generation, Master, Options, Outcome, master};
 use nixmox_sops::Identities;
 use nixmox_tree::{SecretString, Value};
 use rand_chacha::ChaCha20Rng;
@@ -75,6 +75,7 @@ impl Job {
             ask_nix: &|_| None,
             real_nix: None,
             interaction: None,
+            generation: Generation::default(),
             fresh: fresh.map(|text| (Form::Nix, text)),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(run);

@@ -13,13 +13,14 @@ use serde_json::Value as Json;
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Crates without files, environment, processes, clock or randomness of their own.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "nixmox-tree",
     "nixmox-topology",
     "nixmox-nix",
     "nixmox-sops",
     "nixmox-hostkey",
     "nixmox-cascade",
+    "nixmox-generate",
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
@@ -30,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("nixmox-sops", &["nixmox-tree"]),
     ("nixmox-hostkey", &["nixmox-tree"]),
     ("nixmox-cascade", &["nixmox-tree", "nixmox-topology"]),
+    ("nixmox-generate", &["nixmox-tree", "nixmox-hostkey"]),
     ("nixmox-secrets", &PURE),
     ("nixmox-cli", &["nixmox-tree"]),
     ("nixmox-keyring", &["nixmox-tree", "nixmox-sops", "nixmox-secrets", "nixmox-cli"]),

@@ -7,7 +7,7 @@ use nixmox_cli::{Exit, Failure};
 pub(crate) use nixmox_keyring::{config_dir, interaction};
 use nixmox_secrets::identities::Loaded;
 use nixmox_secrets::store::RelPath;
-use nixmox_secrets::{Accept, AskNix, Form, Options, RealNix};
+use nixmox_secrets::{Accept, AskNix, Form, Generation, Options, RealNix};
 use nixmox_sops::Interaction;
 use nixmox_tree::SecretString;
 
@@ -78,6 +78,7 @@ impl Context {
             ask_nix: &self.ask_nix,
             real_nix: evaluate.nix.then_some(real_nix),
             interaction: Some(&self.interaction),
+            generation: Generation::default(),
             fresh: None,
         }
     }

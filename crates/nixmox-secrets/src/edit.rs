@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use crate::fleet::{AskNix, Fleet};
+use crate::generation::Generation;
 use crate::master::{Form, Master};
 use crate::plan::{Accept, Plan, Request, check_trust};
 use crate::renewal::Renewal;
@@ -32,6 +33,8 @@ pub struct Options<'a> {
     pub real_nix: Option<&'a RealNix>,
     /// Talks to a person for recipients that need a plugin; without it, none is started.
     pub interaction: Option<&'a Interaction>,
+    /// What becomes of values that are declared instead of written.
+    pub generation: Generation<'a>,
     /// The form and text that a fleet without a master starts from; without it that is an error.
     pub fresh: Option<(Form, &'a SecretString)>,
 }
@@ -183,6 +186,7 @@ fn request<'a>(
         real_nix: options.real_nix,
         interaction: options.interaction,
         renewal,
+        generation: options.generation,
     }
 }
 

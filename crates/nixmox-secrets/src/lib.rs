@@ -41,7 +41,7 @@
 //! # Example
 //!
 //! ```
-//! use nixmox_secrets::{Accept, Change, Form, Options, change};
+//! use nixmox_secrets::{Accept, Change, Form, Generation, Options, change};
 //! use nixmox_hostkey::HostKey;
 //! use nixmox_sops::Identities;
 //! use nixmox_tree::SecretString;
@@ -64,6 +64,7 @@
 //!     ask_nix: &|_| None,
 //!     real_nix: None,
 //!     interaction: None,
+//!     generation: Generation::default(),
 //!     fresh: Some((Form::Nix, &empty)),
 //! };
 //! let mut write = |_: nixmox_secrets::Draft<'_>| {
@@ -83,6 +84,7 @@ mod digests;
 mod edit;
 mod error;
 mod fleet;
+mod generation;
 mod host_plan;
 mod hosts;
 pub mod identities;
@@ -102,6 +104,7 @@ pub use check::{Checked, Problem, ProblemKind, check};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};
 pub use error::{Error, SourceProblem, TextProblem};
 pub use fleet::{AskNix, FILE_LIMIT, Fleet, find};
+pub use generation::{Generation, Regenerate, regenerate};
 pub use layout::{Arrangement, HostPaths, Layout, PRIVATE};
 pub use master::{Form, Master};
 pub use plan::{Accept, Plan, Request};

@@ -16,6 +16,7 @@ use crate::base::Base;
 use crate::digests::{Digest, DigestKey, Digests};
 use crate::edit::RealNix;
 use crate::fleet::Fleet;
+use crate::generation::Generation;
 use crate::host_plan::{HostContext, HostPlan, Wanted};
 use crate::hosts::orphans;
 use crate::master::{self, Form, Master};
@@ -52,6 +53,8 @@ pub struct Request<'a> {
     pub interaction: Option<&'a Interaction>,
     /// What is sealed anew though its values stay, if anything.
     pub renewal: Option<&'a Renewal>,
+    /// What becomes of values that are declared instead of written.
+    pub generation: Generation<'a>,
 }
 
 /// Every change that brings a fleet to what its master says.

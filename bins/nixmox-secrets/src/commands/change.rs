@@ -131,6 +131,7 @@ fn preview(
         real_nix: options.real_nix,
         interaction: options.interaction,
         renewal: None,
+        generation: options.generation,
     };
     let plan =
         Plan::new(request, &mut OsRng, Timestamp::now()).map_err(|error| context.explain(error))?;

@@ -8,8 +8,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use nixmox_hostkey::HostKey;
 use nixmox_secrets::{
-    Accept, Change, Checked, Error, Fleet, Form, Options, Outcome, Reason, Renewal, Report, change,
-    check, host_identities, renew,
+    Accept, Change, Checked, Error, Fleet, Form, Generation, Options, Outcome, Reason, Renewal, Report,
+    change, check, host_identities, renew,
 };
 use nixmox_sops::{DecryptedFile, EncryptedFile, Format, Identities};
 use nixmox_tree::{SecretString, SecretTree, Value};
@@ -316,7 +316,15 @@ pub(crate) fn options<'a>(
     accept: Accept,
     fresh: Option<(Form, &'a SecretString)>,
 ) -> Options<'a> {
-    Options { identities, accept, ask_nix: &|_| None, real_nix: None, interaction: None, fresh }
+    Options {
+        identities,
+        accept,
+        ask_nix: &|_| None,
+        real_nix: None,
+        interaction: None,
+        generation: Generation::default(),
+        fresh,
+    }
 }
 
 /// Makes a tree of strings.
