@@ -18,6 +18,7 @@
 //! |---|---|
 //! | what every host is delivered | [`resolve`] |
 //! | what one host has, hidden keys among it | [`merged`] |
+//! | which node supplies each value of each host | [`origins`] |
 //! | which hosts are delivered anything at all | [`counted`] |
 //! | where a value comes from and what it shadows | [`explain`] |
 //! | which results hang on the order of names | [`lint`] |
@@ -63,4 +64,4 @@ mod strength;
 pub use error::{CascadeError, MAX_DEPTH, MAX_VALUES};
 pub use explain::{Delivery, Explanation, Leaf, Standing, explain};
 pub use lint::{Lint, LintKind, lint};
-pub use resolve::{counted, merged, resolve};
+pub use resolve::{counted, merged, origins, resolve};

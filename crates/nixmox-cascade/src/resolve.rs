@@ -43,6 +43,40 @@ pub fn merged(
     Ok(plain(&Merger::new(topology, nodes).host(host)?))
 }
 
+/// Tells of every value of every host, hidden ones among them, which node supplies it: host, path, node.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn origins(
+    topology: &Topology,
+    nodes: &SecretTree,
+    note: &mut dyn FnMut(&str, &[&str], &str),
+) -> Result<(), CascadeError> {
+    check(topology, nodes)?;
+    let mut merger = Merger::new(topology, nodes);
+    for host in topology.hosts() {
+        let entries = merger.host(host)?;
+        supplied(&entries, &mut Vec::new(), &mut |path, node| note(host, path, node));
+    }
+    Ok(())
+}
+
+fn supplied<'a>(
+    entries: &Entries<'a>,
+    path: &mut Vec<&'a str>,
+    note: &mut dyn FnMut(&[&'a str], &str),
+) {
+    for (name, piece) in entries {
+        path.push(name);
+        match piece {
+            Piece::Leaf { from, .. } => note(path, from),
+            Piece::Set { entries, .. } => supplied(entries, path, note),
+        }
+        path.pop();
+    }
+}
+
 /// Returns the hosts that get a sealed file: those that the master mentions, or a group above them.
 ///
 /// A host counts even if all it gets is an empty set.

@@ -10,9 +10,11 @@
 //! | find what is declared | [`Declarations::find`] |
 //! | learn which level supplies what | [`Declarations::placeholders`] through the cascade, into [`Origins`] |
 //! | make what is missing, keep the rest | [`settle`](fn@settle) |
+//! | tell what would be made | [`stale`] |
 //! | tell when a value is due | [`due`] |
 //! | put the values into the tree | [`fill`] |
 //! | gather what is public | [`public`] |
+//! | learn what a host can read out of what it is given | [`exposed`](fn@exposed) |
 //! | keep what was made | [`Records::to_tree`], [`Records::from_tree`] |
 //!
 //! A value stays as it is until somebody asks for another, its declaration says something else, or what it is made
@@ -44,6 +46,7 @@
 
 mod declare;
 mod error;
+mod exposed;
 mod fields;
 mod graph;
 mod kind;
@@ -60,11 +63,12 @@ mod words;
 
 pub use declare::{Declaration, Declarations, KEY};
 pub use error::{DeclareError, GenerateError, RecordsError};
+pub use exposed::{Exposed, exposed};
 pub use kind::NAMES;
 pub use origins::Origins;
 pub use place::{Item, Place, Reference, split};
 pub use records::{Record, Records};
 pub use sandbox::{Job, Sandbox, SandboxError};
-pub use settle::{MAX_ITEMS, Notes, Request, Why, due, fill, public, settle};
+pub use settle::{MAX_ITEMS, Notes, Request, Why, due, fill, public, settle, stale};
 pub use span::Span;
 pub use template::Template;

@@ -29,7 +29,7 @@ impl Origins {
     }
 
     /// Returns what there is to be made: one item for all, or one for each host that a declaration reaches.
-    pub(crate) fn items(&self, declared: &Declarations) -> Vec<Item> {
+    pub fn items(&self, declared: &Declarations) -> Vec<Item> {
         let shared = declared.0.iter().filter(|(_, d)| !d.per_host);
         let mut items: Vec<Item> =
             shared.map(|(place, _)| Item { place: place.clone(), host: None }).collect();

@@ -72,31 +72,91 @@ pub fn settle(
     again: &dyn Fn(&Item) -> bool,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<(Records, Notes), GenerateError> {
-    let Request { nodes, declared, origins, .. } = request;
-    let scene = Scene { nodes, declared, origins };
-    let items = origins.items(declared);
-    if items.len() > MAX_ITEMS {
-        return Err(GenerateError::TooMany { limit: MAX_ITEMS });
-    }
-    let mut targets = BTreeMap::new();
-    for item in items {
-        let Some(declaration) = declared.get(&item.place) else { continue };
-        check_host(&item, declaration)?;
-        let found = scene.targets(&item, &declaration.kind)?;
-        targets.insert(item, found);
-    }
-    let needs = targets.iter().map(|(item, found)| (item.clone(), needed(found))).collect();
-    let order = graph::order(&needs).map_err(|path| GenerateError::Cycle { path })?;
+    let work = Work::of(request)?;
     let mut settling = Settling { request, records: Records::default(), notes: Notes::new() };
-    for item in &order {
-        let found = targets.get(item).map(Vec::as_slice).unwrap_or_default();
-        settling.settle(item, found, again, rng)?;
+    for (item, declaration, targets) in work.iter(request) {
+        let (why, inputs, by, from) = settling.judge(item, declaration, targets, again)?;
+        let Some(why) = why else {
+            settling.keep(item);
+            continue;
+        };
+        let Made { value, expires } = make(&declaration.kind, &inputs, rng)?;
+        if is_empty(&value) {
+            return Err(GenerateError::Empty { item: item.clone() });
+        }
+        let record = Record { value, made: request.now, expires, declaration: by, inputs: from };
+        settling.records.insert(item, record);
+        settling.notes.insert(item.to_string(), why);
     }
-    let Settling { records, mut notes, .. } = settling;
-    let kept: BTreeSet<String> = records.names().collect();
-    let dropped = request.records.names().filter(|name| !kept.contains(name));
-    notes.extend(dropped.map(|name| (name, Why::Dropped)));
-    Ok((records, notes))
+    Ok(settling.finish())
+}
+
+/// Tells what [`settle`](fn@settle) would make and drop, without making anything.
+///
+/// # Errors
+///
+/// Any [`GenerateError`] that shows before something is made.
+pub fn stale(request: Request<'_>) -> Result<Notes, GenerateError> {
+    let work = Work::of(request)?;
+    let mut settling = Settling { request, records: Records::default(), notes: Notes::new() };
+    let mut made = BTreeSet::new();
+    for (item, declaration, targets) in work.iter(request) {
+        let why = if request.records.get(item).is_none() {
+            Some(Why::New)
+        } else if needed(targets).iter().any(|item| made.contains(item)) {
+            Some(Why::Inputs)
+        } else {
+            settling.judge(item, declaration, targets, &|_| false)?.0
+        };
+        match why {
+            None => settling.keep(item),
+            Some(why) => {
+                made.insert(item.clone());
+                settling.notes.insert(item.to_string(), why);
+            }
+        }
+    }
+    // What is about to be made anew is not dropped.
+    let anew = settling.notes.clone();
+    let mut notes = settling.finish().1;
+    notes.extend(anew);
+    Ok(notes)
+}
+
+/// Everything that is declared, each after what it is made from.
+struct Work {
+    order: Vec<Item>,
+    targets: BTreeMap<Item, Vec<Target>>,
+}
+
+impl Work {
+    fn of(request: Request<'_>) -> Result<Self, GenerateError> {
+        let Request { nodes, declared, origins, .. } = request;
+        let scene = Scene { nodes, declared, origins };
+        let items = origins.items(declared);
+        if items.len() > MAX_ITEMS {
+            return Err(GenerateError::TooMany { limit: MAX_ITEMS });
+        }
+        let mut targets = BTreeMap::new();
+        for item in items {
+            let Some(declaration) = declared.get(&item.place) else { continue };
+            check_host(&item, declaration)?;
+            let found = scene.targets(&item, &declaration.kind)?;
+            targets.insert(item, found);
+        }
+        let needs = targets.iter().map(|(item, found)| (item.clone(), needed(found))).collect();
+        let order = graph::order(&needs).map_err(|path| GenerateError::Cycle { path })?;
+        Ok(Self { order, targets })
+    }
+
+    fn iter<'a>(
+        &'a self,
+        request: Request<'a>,
+    ) -> impl Iterator<Item = (&'a Item, &'a Declaration, &'a [Target])> {
+        self.order.iter().filter_map(move |item| {
+            Some((item, request.declared.get(&item.place)?, self.targets.get(item)?.as_slice()))
+        })
+    }
 }
 
 /// A text that names the host needs one.
@@ -117,45 +177,54 @@ fn needed(targets: &[Target]) -> Vec<Item> {
     targets.iter().filter_map(made).collect()
 }
 
+/// Why an item is made, if it is; what it is made from; the digests of its declaration and of that.
+type Judged<'a> = (Option<Why>, Inputs<'a>, String, String);
+
 struct Settling<'a> {
     request: Request<'a>,
     records: Records,
     notes: Notes,
 }
 
-impl Settling<'_> {
-    /// Keeps or makes one item; everything that it needs was settled before.
-    fn settle(
-        &mut self,
-        item: &Item,
+impl<'a> Settling<'a> {
+    /// Decides whether an item is made, with what it would be made from; all that it needs was settled before.
+    fn judge<'i>(
+        &self,
+        item: &'i Item,
+        declaration: &Declaration,
         targets: &[Target],
         again: &dyn Fn(&Item) -> bool,
-        rng: &mut (impl RngCore + CryptoRng),
-    ) -> Result<(), GenerateError> {
-        let Request { declared, sandbox, now, .. } = self.request;
-        let Some(declaration) = declared.get(&item.place) else { return Ok(()) };
+    ) -> Result<Judged<'i>, GenerateError>
+    where
+        'a: 'i,
+    {
+        let Request { sandbox, now, .. } = self.request;
         let mut inputs = Inputs { item, secrets: Vec::new(), authority: None, sandbox, now };
         self.gather(declaration, targets, &mut inputs)?;
         let (by, from) = (text(declaration.digest()), digest(&inputs));
-        let old = self.request.records.get(item);
-        let why = match old {
-            None => Why::New,
-            Some(_) if again(item) => Why::Asked,
-            Some(old) if old.declaration != by || !fits(declaration, old) => Why::Declaration,
-            Some(old) if old.inputs != from => Why::Inputs,
-            Some(old) => {
-                self.records.insert(item, old.clone());
-                return Ok(());
-            }
+        let why = match self.request.records.get(item) {
+            None => Some(Why::New),
+            Some(_) if again(item) => Some(Why::Asked),
+            Some(old) if old.declaration != by || !fits(declaration, old) => Some(Why::Declaration),
+            Some(old) if old.inputs != from => Some(Why::Inputs),
+            Some(_) => None,
         };
-        let Made { value, expires } = make(&declaration.kind, &inputs, rng)?;
-        if is_empty(&value) {
-            return Err(GenerateError::Empty { item: item.clone() });
+        Ok((why, inputs, by, from))
+    }
+
+    fn keep(&mut self, item: &Item) {
+        if let Some(old) = self.request.records.get(item) {
+            self.records.insert(item, old.clone());
         }
-        let record = Record { value, made: now, expires, declaration: by, inputs: from };
-        self.records.insert(item, record);
-        self.notes.insert(item.to_string(), why);
-        Ok(())
+    }
+
+    /// Notes what is left over.
+    fn finish(self) -> (Records, Notes) {
+        let Self { request, records, mut notes } = self;
+        let kept: BTreeSet<String> = records.names().collect();
+        let dropped = request.records.names().filter(|name| !kept.contains(name));
+        notes.extend(dropped.map(|name| (name, Why::Dropped)));
+        (records, notes)
     }
 
     /// Reads what the references of an item lead to.

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::admins::{Admins, NewAdmins};
 use crate::digests::{Digest, DigestKey, Digests, HostDigests};
 use crate::fleet::Fleet;
+use crate::generated::public;
 use crate::hosts::{Generated, HostFiles, PairFiles};
 use crate::master::Master;
 use crate::store::RelPath;
@@ -23,6 +24,10 @@ pub(crate) struct Base<'a> {
     pub(crate) admins: Admins,
     pub(crate) files: BTreeMap<NodeName, HostFiles>,
     pub(crate) digests: Generated,
+    /// The sealed values that were generated.
+    pub(crate) generated: Generated,
+    /// Every file by the name of public parts.
+    pub(crate) public: BTreeMap<RelPath, Vec<u8>>,
     /// The key of the digests in the repository, and the digests; without a master there are none.
     pub(crate) known: Option<(DigestKey, Digests)>,
     /// Whether the recipients in the digests are those that an admin recorded.
@@ -43,6 +48,8 @@ impl<'a> Base<'a> {
             admins: Admins::read(fleet)?,
             files: HostFiles::read_all(fleet)?,
             digests,
+            generated: Generated::read_generated(fleet)?,
+            public: public::read_all(fleet)?,
             known,
             trusted,
         })
@@ -154,6 +161,7 @@ impl<'a> Base<'a> {
     pub(crate) fn is_current(&self, inputs: impl Fn(&DigestKey) -> Digest) -> bool {
         let Some((key, known)) = &self.known else { return false };
         self.digests.strayed.is_none()
+            && self.generated.strayed.is_none()
             && known.inputs.matches(&inputs(key))
             && self.new_admins(|_| false).is_none()
             && self.files.par_iter().all(|(host, files)| self.is_vouched(host, files))

@@ -1,5 +1,7 @@
 //! The full check of a fleet's sealed files; nothing is written.
 
+mod generated;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -65,6 +67,8 @@ pub enum ProblemKind {
     Orphan,
     /// It lies elsewhere than it belongs; the next change moves it there.
     Misplaced(RelPath),
+    /// Its public parts are not those of the generated secrets.
+    AlteredPublic,
     /// No digest of this tool vouches for this host key.
     UnvouchedKey,
     /// The key that its host is to get was not made by this tool, or is gone.
@@ -89,6 +93,7 @@ impl ProblemKind {
             Self::Outdated(_) => "outdated",
             Self::Orphan => "orphan",
             Self::Misplaced(_) => "misplaced",
+            Self::AlteredPublic => "altered-public-parts",
             Self::UnvouchedKey => "unvouched-key",
             Self::UnvouchedNextKey => "unvouched-next-key",
             Self::UnvouchedFile => "unvouched-file",
@@ -116,6 +121,9 @@ impl fmt::Display for ProblemKind {
             }
             Self::Orphan => f.write_str("belongs to no host that has secrets"),
             Self::Misplaced(path) => write!(f, "belongs at {path}"),
+            Self::AlteredPublic => {
+                f.write_str("does not hold the public parts of the generated secrets")
+            }
             Self::UnvouchedKey => f.write_str("was neither made nor accepted by this tool"),
             Self::UnvouchedNextKey => {
                 f.write_str("is not the key that this tool made for its host to get")
@@ -158,10 +166,14 @@ pub fn check(root: &std::path::Path, options: &Options<'_>) -> Result<Checked, E
     }
     let (fleet, master) = open(root, options)?;
     let tree = master::evaluate(master.form, &master.text, options.real_nix)?;
-    let nodes = master::nodes(&tree)?;
-    let delivered = nixmox_cascade::resolve(&fleet.topology, &nodes).map_err(Error::Cascade)?;
     let base = Base::read(&fleet, &master)?;
-    Check::new(&fleet, &base.files).inside(options.identities, &base, &wanted(delivered)?)
+    let (settled, found) = generated::values(&base, master::nodes(&tree)?, (&fleet, options))?;
+    let nodes = &settled.filled;
+    let delivered = nixmox_cascade::resolve(&fleet.topology, nodes).map_err(Error::Cascade)?;
+    let mut check = Check::new(&fleet, &base.files);
+    check.problems.extend(found);
+    check.problems.extend(generated::public(&base, &settled, &fleet)?);
+    check.inside(options.identities, &base, &wanted(delivered)?)
 }
 
 /// A check in progress.
@@ -244,6 +256,7 @@ impl<'a> Check<'a> {
         for path in orphans(fleet, self.files) {
             self.found(path, ProblemKind::Orphan);
         }
+        generated::outside(fleet, &mut self.problems)?;
         for name in LEFTOVERS {
             let path = RelPath::parse(name)?;
             if fleet.read(&path)?.is_some_and(|bytes| detect(&bytes).is_none()) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use nixmox_cascade::CascadeError;
+use nixmox_generate::{DeclareError, GenerateError};
 use nixmox_hostkey::HostKeyError;
 use nixmox_nix::Error as NixError;
 use nixmox_sops::{
@@ -90,6 +91,38 @@ pub enum Error {
     /// The values do not fit the nodes.
     #[error("the secrets do not fit the nodes of this fleet")]
     Cascade(#[source] CascadeError),
+    /// Something in the master begins like a declaration and is none.
+    #[error("the secrets declare what cannot be made")]
+    Declare(#[source] DeclareError),
+    /// A declared value cannot be made.
+    #[error("a declared secret cannot be made")]
+    Generate(#[source] GenerateError),
+    /// A path names nothing that is generated.
+    #[error("nothing that is generated stands at `{path}`")]
+    NotGenerated {
+        /// The path as it was asked for.
+        path: String,
+    },
+    /// The file of generated values was not sealed by this tool: somebody else may know what is in it.
+    #[error("nobody has vouched for the generated secrets in {path}")]
+    UnvouchedGenerated {
+        /// The file.
+        path: RelPath,
+    },
+    /// The file of generated values opens, but does not hold any.
+    #[error("{path} does not have the form of generated secrets")]
+    Records {
+        /// The file.
+        path: RelPath,
+    },
+    /// A file of somebody else stands where public parts belong.
+    #[error(
+        "{path} is in the way of the public parts of generated secrets, and this tool did not write it"
+    )]
+    InTheWay {
+        /// The file.
+        path: RelPath,
+    },
     /// A host's value cannot be sealed.
     #[error("the value of `{path}` for host {host} cannot be delivered: {problem}")]
     Unsealable {

@@ -50,6 +50,8 @@ pub struct Fleet {
     pub(crate) sealed_dirs: Vec<(Area, String)>,
     /// Directories (`nodes/…`) of hosts whose key is being replaced.
     pub(crate) next_dirs: BTreeSet<String>,
+    /// Directories that hold a file by the name of public parts.
+    pub(crate) public_dirs: Vec<(Area, String)>,
 }
 
 impl Fleet {
@@ -80,6 +82,7 @@ impl Fleet {
             definitions: found.digest,
             sealed_dirs: found.sealed_dirs,
             next_dirs: found.next_dirs,
+            public_dirs: found.public_dirs,
             store,
         })
     }

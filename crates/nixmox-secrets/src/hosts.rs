@@ -60,6 +60,13 @@ impl Generated {
         }
     }
 
+    /// Reads the sealed values that were generated.
+    pub(crate) fn read_generated(fleet: &Fleet) -> Result<Self, Error> {
+        let layout = &fleet.layout;
+        let twin = if layout.private { Some(layout.public_twin().generated()?) } else { None };
+        Self::read(fleet, layout.generated()?, twin)
+    }
+
     /// Takes what lies elsewhere for this file.
     fn fetch(&mut self, place: RelPath, bytes: Vec<u8>) {
         (self.bytes, self.strayed) = (Some(bytes), Some(place));

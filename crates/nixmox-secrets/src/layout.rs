@@ -59,6 +59,24 @@ impl Layout {
         self.below_area(".nixmox/digests.json")
     }
 
+    /// Returns the path of the sealed values that were generated.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Layout::master`].
+    pub fn generated(&self) -> Result<RelPath, PathError> {
+        self.below_area(".nixmox/generated.yaml")
+    }
+
+    /// Returns the path of the public parts of a host whose directory (`nodes/…`) is `directory`, for Nix to read.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] when the directory is not a plain path below the fleet.
+    pub fn public_parts(&self, directory: &str) -> Result<RelPath, PathError> {
+        self.below_area(&format!("{directory}/{}", crate::generated::public::NAME))
+    }
+
     /// Returns the paths of a host whose directory (`nodes/…`) is `directory`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@
 //! | set or remove one value in a master's text | [`master::set`], [`master::unset`] |
 //! | learn what a master's text says | [`master::evaluate`], [`master::nodes`] |
 //! | learn who can read what, and what somebody can read | [`readers`] |
+//! | make declared secrets anew, see what is declared | [`regenerate`], [`view`] |
 //! | check every sealed file | [`check`](fn@check) |
 //! | seal or open other files for a host | [`host_recipient`], [`host_identities`] |
 //! | read and commit files | [`store`] |
@@ -84,6 +85,7 @@ mod digests;
 mod edit;
 mod error;
 mod fleet;
+mod generated;
 mod generation;
 mod host_plan;
 mod hosts;
@@ -104,6 +106,7 @@ pub use check::{Checked, Problem, ProblemKind, check};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};
 pub use error::{Error, SourceProblem, TextProblem};
 pub use fleet::{AskNix, FILE_LIMIT, Fleet, find};
+pub use generated::{Listed, Source, View, view};
 pub use generation::{Generation, Regenerate, regenerate};
 pub use layout::{Arrangement, HostPaths, Layout, PRIVATE};
 pub use master::{Form, Master};

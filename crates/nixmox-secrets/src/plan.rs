@@ -1,8 +1,11 @@
 //! The plan: every byte that a commit will write, worked out before the first of them is written.
 
+mod generated;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use nixmox_generate::Notes;
 use nixmox_sops::{DataKey, Identities, Interaction, Keep, SealOptions, seal};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretString, SecretTree};
@@ -16,13 +19,15 @@ use crate::base::Base;
 use crate::digests::{Digest, DigestKey, Digests};
 use crate::edit::RealNix;
 use crate::fleet::Fleet;
-use crate::generation::Generation;
+use crate::generated::public;
+use crate::generation::{Generation, Regenerate};
 use crate::host_plan::{HostContext, HostPlan, Wanted};
 use crate::hosts::orphans;
 use crate::master::{self, Form, Master};
 use crate::renewal::Renewal;
+use crate::plan::generated::SealedValues;
 use crate::report::{Change, HostReport, Report};
-use crate::store::{Changes, Mode};
+use crate::store::{Changes, Mode, RelPath};
 use crate::strict::sealable;
 
 /// What the person at the keyboard has vouched for beyond what the digests do.
@@ -88,15 +93,18 @@ impl Plan {
             return Ok(plan);
         }
         let tree = master::evaluate(request.master.form, request.text, request.real_nix)?;
-        let nodes = master::nodes(&tree)?;
+        let settled = planner.settle(master::nodes(&tree)?, rng, now)?;
+        let nodes = settled.nodes();
         let topology = &request.fleet.topology;
-        let delivered = nixmox_cascade::resolve(topology, &nodes).map_err(Error::Cascade)?;
+        let delivered = nixmox_cascade::resolve(topology, nodes).map_err(Error::Cascade)?;
         let wanted = wanted(delivered)?;
         planner.judge(&wanted)?;
         let sealed_master = planner.seal_master(rng, now)?;
+        let generated = planner.seal_generated(&settled, &sealed_master, rng, now)?;
         let hosts = planner.hosts(&wanted, &sealed_master.key, rng, now)?;
-        let mut plan = planner.assemble(sealed_master, hosts);
-        plan.report.lints = nixmox_cascade::lint(topology, &nodes).map_err(Error::Cascade)?;
+        let mut plan = planner.assemble(sealed_master, generated, hosts)?;
+        plan.report.generated = settled.notes();
+        plan.report.lints = nixmox_cascade::lint(topology, nodes).map_err(Error::Cascade)?;
         Ok(plan)
     }
 
@@ -170,26 +178,38 @@ struct Planner<'a> {
 
 /// A master ready to be written.
 struct SealedMaster {
+    data_key: DataKey,
     key: DigestKey,
     /// `None` when it stays as it is.
     bytes: Option<Vec<u8>>,
 }
 
 impl Planner<'_> {
-    /// Digests everything that decides which host gets what.
-    fn inputs(&self, key: &DigestKey) -> Digest {
+    /// Digests everything that decides which host gets what, and what was generated from it.
+    fn inputs(
+        &self,
+        key: &DigestKey,
+        generated: Option<&[u8]>,
+        public: &BTreeMap<RelPath, Vec<u8>>,
+    ) -> Digest {
         let fleet = self.request.fleet;
         let layout = format!("{:?} {:?}", fleet.layout, self.request.master.form);
-        key.digest(
-            "inputs",
-            &[&fleet.definitions, layout.as_bytes(), self.request.text.expose().as_bytes()],
-        )
+        let text = self.request.text.expose().as_bytes();
+        let mut parts = vec![&fleet.definitions[..], layout.as_bytes(), text];
+        parts.extend(generated);
+        for (path, bytes) in public.iter().filter(|(_, bytes)| public::is_ours(bytes)) {
+            parts.extend([path.as_str().as_bytes(), bytes]);
+        }
+        key.digest("inputs", &parts)
     }
 
     /// Returns the plan that does nothing, when the digests prove that nothing is to be done.
     fn unchanged(&self) -> Option<Plan> {
-        let asked = self.request.renewal.is_some_and(|renewal| !renewal.is_empty());
-        let current = !asked && self.master_stays() && self.base.is_current(|key| self.inputs(key));
+        let Base { generated, public, .. } = &self.base;
+        let inputs = |key: &DigestKey| self.inputs(key, generated.bytes.as_deref(), public);
+        let asked = self.request.renewal.is_some_and(|renewal| !renewal.is_empty())
+            || *self.request.generation.again != Regenerate::Nothing;
+        let current = !asked && self.master_stays() && self.base.is_current(inputs);
         if !current {
             return None;
         }
@@ -202,6 +222,7 @@ impl Planner<'_> {
             rotating: self.base.rotating(),
             orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
+            generated: Notes::new(),
             digests: Change::Unchanged,
         };
         Some(Plan { changes: Changes::new(), report })
@@ -237,7 +258,8 @@ impl Planner<'_> {
         let Request { master, text, .. } = self.request;
         let kept = master.file.as_ref().filter(|_| !self.rekey);
         if let Some(file) = kept.filter(|_| self.master_stays()) {
-            return Ok(SealedMaster { key: DigestKey::derive(file.data_key()), bytes: None });
+            let data_key = file.data_key().clone();
+            return Ok(SealedMaster { key: DigestKey::derive(&data_key), data_key, bytes: None });
         }
         let fresh = DataKey::generate(rng);
         let (keep, data_key) = match kept {
@@ -250,7 +272,8 @@ impl Planner<'_> {
         options.strict = master.form == Form::Yaml;
         let bytes = seal(&documents, (master.form.format(), &options), keep, rng, now)
             .map_err(|source| Error::Seal { path: self.base.master_path.clone(), source })?;
-        Ok(SealedMaster { key: DigestKey::derive(data_key), bytes: Some(bytes) })
+        let data_key = data_key.clone();
+        Ok(SealedMaster { key: DigestKey::derive(&data_key), data_key, bytes: Some(bytes) })
     }
 
     /// Plans every host, on all cores; each has a random number generator of its own, seeded in order.
@@ -297,7 +320,12 @@ impl Planner<'_> {
     }
 
     /// Puts the parts together: changes, what they rely on, the new digests and the report.
-    fn assemble(&self, master: SealedMaster, hosts: Vec<HostPlan>) -> Plan {
+    fn assemble(
+        &self,
+        master: SealedMaster,
+        generated: SealedValues,
+        hosts: Vec<HostPlan>,
+    ) -> Result<Plan, Error> {
         let mut changes = Changes::new();
         let mut records = BTreeMap::new();
         let mut reports = BTreeMap::new();
@@ -323,7 +351,9 @@ impl Planner<'_> {
             changes.expect(rules.path.clone(), Some(rules.base));
         }
         let (key, admins) = (&master.key, self.base.admins.of_master());
-        let digests = Digests::new(key, admins, self.inputs(key), records);
+        let inputs = self.inputs(key, generated.bytes.as_deref(), &generated.public);
+        let digests = Digests::new(key, admins, inputs, records);
+        generated.write(&self.base, &mut changes)?;
         let master_change = self.write_master(master.bytes, &mut changes);
         let digests_change = self.write_digests(&digests, &mut changes);
         let report = Report {
@@ -332,9 +362,10 @@ impl Planner<'_> {
             rotating,
             orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
+            generated: Notes::new(),
             digests: digests_change,
         };
-        Plan { changes, report }
+        Ok(Plan { changes, report })
     }
 
     fn write_master(&self, bytes: Option<Vec<u8>>, changes: &mut Changes) -> Change {

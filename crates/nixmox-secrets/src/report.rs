@@ -74,6 +74,8 @@ pub struct Report {
     pub orphans: Vec<RelPath>,
     /// Keys whose value depends on a trap of the cascade; none when nothing changes, for then nothing is evaluated.
     pub lints: Vec<Lint>,
+    /// Generated values that were made or dropped, by name.
+    pub generated: nixmox_generate::Notes,
     /// Whether the digests are the only thing that is written beside this.
     pub digests: Change,
 }

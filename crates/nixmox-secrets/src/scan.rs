@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::fleet::{AskNix, FILE_LIMIT};
+use crate::generated::public;
 use crate::layout::{Arrangement, NEXT_KEY, PRIVATE};
 use crate::rules::Rules;
 use crate::store::{Entry, EntryKind, RelPath, Store};
@@ -21,6 +22,7 @@ pub(crate) struct Found {
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) sealed_dirs: Vec<(Area, String)>,
     pub(crate) next_dirs: BTreeSet<String>,
+    pub(crate) public_dirs: Vec<(Area, String)>,
     /// How many directories have their files in each arrangement.
     flat: usize,
     nested: usize,
@@ -48,6 +50,7 @@ impl<'a> Scan<'a> {
             declarations: Vec::new(),
             sealed_dirs: Vec::new(),
             next_dirs: BTreeSet::new(),
+            public_dirs: Vec::new(),
             flat: 0,
             nested: 0,
             digest: [0; 32],
@@ -134,6 +137,8 @@ impl<'a> Scan<'a> {
         self.found.nested += usize::from(holds.nested);
         if holds.next {
             self.found.next_dirs.insert(directory.clone());
+        if holds.public {
+            self.found.public_dirs.push((area, directory.clone()));
         }
         if holds.key || holds.flat || holds.nested {
             self.found.sealed_dirs.push((area, directory));
@@ -163,6 +168,7 @@ struct Holds {
     nested: bool,
     /// Whether the key of its host is being replaced.
     next: bool,
+    public: bool,
 }
 
 impl Holds {
@@ -172,10 +178,10 @@ impl Holds {
             let inside = store.entries(&path.join("secrets")?)?;
             inside.iter().any(|e| e.name == "default.yaml" || e.name == "fs")
         };
-        let [key, flat] =
-            ["ssh_host_ed25519_key", "secrets.yaml"].map(|name| has(name, EntryKind::File));
         let next = entries.iter().any(|entry| entry.name.starts_with(NEXT_KEY));
-        Ok(Self { key, flat, nested, next })
+        let [key, flat, public] = ["ssh_host_ed25519_key", "secrets.yaml", public::NAME]
+            .map(|name| has(name, EntryKind::File));
+        Ok(Self { key, flat, nested, next, public })
     }
 }
 

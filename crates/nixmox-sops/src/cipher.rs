@@ -25,6 +25,11 @@ impl DataKey {
         Self(key)
     }
 
+    /// Takes a key that was derived from another.
+    pub fn from_bytes(key: Zeroizing<[u8; 32]>) -> Self {
+        Self(key)
+    }
+
     /// Returns the key itself. Every use of it is a place to audit.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
