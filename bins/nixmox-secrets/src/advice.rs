@@ -10,6 +10,8 @@ use nixmox_secrets::{Error, SourceProblem, TextProblem};
 use nixmox_sops::{DecryptError, PlainError, ValueError};
 use nixmox_tree::SecretString;
 
+use crate::commands::generate;
+
 /// Explains that no fleet was found.
 pub(crate) fn no_fleet(start: &Path) -> Failure {
     let message = format!("no fleet here or above: {}", start.display());
@@ -23,6 +25,8 @@ pub(crate) fn explain(error: Error, loaded: Option<&Loaded>) -> Failure {
     match error {
         Error::Store(error) => store(error),
         Error::Text(problem) => text(problem),
+        Error::Declare(error) => generate::undeclared(error),
+        Error::Generate(error) => generate::unmade(error),
         Error::GroupFile { path, problem } => group_file(path.as_str(), problem),
         Error::Open { ref source, .. } if is_missing_key(source) => {
             no_key(Failure::from_error(Exit::NoIdentity, error), loaded)
@@ -46,7 +50,9 @@ fn exit(error: &Error) -> Exit {
         Error::Topology(_) | Error::Cascade(_) | Error::Unsealable { .. } | Error::Parse { .. } => {
             Exit::Usage
         }
-        Error::NoSuchSecret { .. } | Error::NoSuchHost { .. } => Exit::BadPath,
+        Error::NoSuchSecret { .. } | Error::NoSuchHost { .. } | Error::NotGenerated { .. } => {
+            Exit::BadPath
+        }
         _ => Exit::Failure,
     }
 }
@@ -110,6 +116,14 @@ fn hints(error: &Error) -> Vec<String> {
         Error::NoNextKey { host } => {
             vec![format!("begin with `nixmox-secrets rotate-host {host}`")]
         }
+        Error::NotGenerated { .. } => one("`nixmox-secrets generate` lists what is declared"),
+        Error::UnvouchedGenerated { path } => vec![
+            "somebody who knows what is in it may have sealed it for you, or another tool gave the master a new data key".to_owned(),
+            format!(
+                "look at the history of {path}; to take it: `nixmox-secrets generate --accept-generated`; to have everything made anew, remove it"
+            ),
+        ],
+        Error::InTheWay { path } => vec![format!("rename {path}, or remove it")],
         Error::NoSuchSecret { .. } => one("`nixmox-secrets list` names what there is"),
         _ => Vec::new(),
     }

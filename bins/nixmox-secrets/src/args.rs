@@ -118,6 +118,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         evaluate: Evaluate,
     },
+    /// List the secrets that are declared instead of written, or make them anew
+    ///
+    /// Without options it lists them: what makes each, how old it is and when it is due. What is declared and not there
+    /// yet is made by every command that seals.
+    Generate(crate::commands::generate::Generate),
     /// Show what sealing would change, and why; nothing is written
     Status {
         #[command(flatten)]

@@ -6,6 +6,7 @@ mod check;
 mod crypt;
 mod demo;
 mod edit;
+pub(crate) mod generate;
 mod init;
 mod input;
 mod pages;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Explain { host, key, evaluate } => {
             read::explain(&context()?, (host, key.as_deref()), *evaluate)
         }
+        Command::Generate(args) => generate::run(&context()?, args),
         Command::Status { trust, evaluate } => check::status(&context()?, *trust, *evaluate),
         Command::Seal(seal) => renew::seal(&context()?, seal),
         Command::UpdateKeys(update) => renew::updatekeys(&context()?, update),

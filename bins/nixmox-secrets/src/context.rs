@@ -14,6 +14,7 @@ use nixmox_tree::SecretString;
 use crate::advice;
 use crate::args::{Args, Evaluate, Trust};
 use crate::real_nix::{self, NixInstantiate};
+use crate::sandbox::Bubblewrap;
 
 /// The fleet's directory and the user's keys, which are loaded when first needed.
 pub(crate) struct Context {
@@ -78,7 +79,7 @@ impl Context {
             ask_nix: &self.ask_nix,
             real_nix: evaluate.nix.then_some(real_nix),
             interaction: Some(&self.interaction),
-            generation: Generation::default(),
+            generation: Generation { sandbox: Some(&Bubblewrap), ..Generation::default() },
             fresh: None,
         }
     }

@@ -8,6 +8,7 @@ mod git;
 mod paths;
 mod real_nix;
 mod report;
+mod sandbox;
 
 use std::process::ExitCode;
 

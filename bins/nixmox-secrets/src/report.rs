@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use nixmox_cascade::{Lint, LintKind};
 use nixmox_cli::terminal::{escape, plural};
+use nixmox_generate::Why;
 use nixmox_secrets::{Change, HostReport, Reason, Report};
 use serde_json::{Value, json};
 
@@ -39,6 +40,10 @@ pub(crate) fn text(out: &mut dyn Write, report: &Report, tense: Tense) -> io::Re
     for path in &report.orphans {
         writeln!(out, "orphan     {path}  belongs to no host of the fleet; it was left alone")?;
     }
+    for (name, why) in &report.generated {
+        let (style, done, because) = generated(*why);
+        writeln!(out, "{style}{done:<9}{style:#}  {}  {because}", escape(name))?;
+    }
     for finding in &report.lints {
         lint(out, finding)?;
     }
@@ -67,6 +72,20 @@ fn sums(out: &mut dyn Write, report: &Report, tense: Tense) -> io::Result<()> {
     };
     let lead = if tense == Tense::Would { "would be: " } else { "" };
     writeln!(out, "{lead}{hosts}; {master}")
+}
+
+/// Says of a declared value what was done to it and why.
+fn generated(why: Why) -> (Style, &'static str, &'static str) {
+    let made = change(Change::Created).0;
+    let anew = change(Change::Updated).0;
+    match why {
+        Why::New => (made, "generated", "declared"),
+        Why::Asked => (anew, "generated", "anew, as asked for"),
+        Why::Declaration => (anew, "generated", "anew: its declaration changed"),
+        Why::Inputs => (anew, "generated", "anew: what it is made from changed"),
+        Why::Dropped => (change(Change::Removed).0, "dropped", "not declared any more"),
+        _ => (anew, "generated", "anew"),
+    }
 }
 
 fn lint(out: &mut dyn Write, lint: &Lint) -> io::Result<()> {
@@ -135,6 +154,16 @@ pub(crate) fn as_json(report: &Report) -> Value {
         })
         .collect();
     let lints: Vec<Value> = report.lints.iter().map(lint_json).collect();
+    let word = |why: Why| match why {
+        Why::New => "new",
+        Why::Asked => "asked",
+        Why::Declaration => "declaration",
+        Why::Inputs => "inputs",
+        Why::Dropped => "dropped",
+        _ => "other",
+    };
+    let generated: serde_json::Map<String, Value> =
+        report.generated.iter().map(|(name, why)| (name.clone(), json!(word(*why)))).collect();
     let orphans: Vec<String> = report.orphans.iter().map(ToString::to_string).collect();
     json!({
         "unchanged": report.is_unchanged(),
@@ -143,6 +172,7 @@ pub(crate) fn as_json(report: &Report) -> Value {
         "rotating": report.rotating.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "orphans": orphans,
         "lints": lints,
+        "generated": generated,
     })
 }
 

@@ -1,7 +1,6 @@
 //! `generate`: what is declared, and making it anew.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -18,7 +17,6 @@ use crate::args;
 use crate::context::Context;
 use crate::git;
 use crate::report::Tense;
-use crate::sandbox::Bubblewrap;
 
 /// Arguments of `generate`.
 #[derive(Args, Debug)]
@@ -59,9 +57,8 @@ pub(crate) fn run(context: &Context, args: &Generate) -> Result<Exit, Failure> {
 }
 
 fn make(context: &Context, options: Options<'_>) -> Result<Exit, Failure> {
-    let outcome =
-        nixmox_secrets::regenerate(&context.root, options, &mut OsRng, Timestamp::now())
-            .map_err(|error| context.explain(error))?;
+    let outcome = nixmox_secrets::regenerate(&context.root, options, &mut OsRng, Timestamp::now())
+        .map_err(|error| context.explain(error))?;
     super::change::tell_recovery(&outcome);
     git::intent_to_add(&context.root, &outcome.written);
     if let Some(report) = &outcome.report {
@@ -80,6 +77,7 @@ fn preview(context: &Context, options: &Options<'_>) -> Result<Exit, Failure> {
         accept: options.accept,
         real_nix: options.real_nix,
         interaction: options.interaction,
+        renewal: None,
         generation: options.generation,
     };
     let plan =

@@ -6,7 +6,8 @@ use std::io::IsTerminal;
 use nixmox_cascade::{CascadeError, Delivery, Leaf};
 use nixmox_cli::terminal::{Table, escape, width};
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::{Error, Fleet, Master, master, open};
+use nixmox_generate::Declarations;
+use nixmox_secrets::{Error, Fleet, Master, View, master, open, view};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretTree, Value};
 use serde_json::json;
@@ -22,7 +23,7 @@ pub(crate) const MASK: &str = "••••••••";
 /// A fleet with its secrets evaluated.
 struct Opened {
     fleet: Fleet,
-    nodes: SecretTree,
+    view: View,
 }
 
 impl Opened {
@@ -32,7 +33,35 @@ impl Opened {
         let (fleet, file) = open(&context.root, &options).map_err(explain)?;
         let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
         let nodes = master::nodes(&tree).map_err(explain)?;
-        Ok(Self { fleet, nodes })
+        let view = view(&fleet, &file, nodes, &options).map_err(explain)?;
+        Ok(Self { fleet, view })
+    }
+
+    /// Names the level that supplies a value, and what made it.
+    fn supplier(&self, leaf: &Leaf) -> String {
+        match self.view.source(&leaf.from, &leaf.path) {
+            Some(source) => format!("{} (generated)", source.level),
+            None => leaf.from.to_string(),
+        }
+    }
+
+    /// Tells scripts where a value comes from.
+    fn from_json(&self, leaf: &Leaf) -> serde_json::Value {
+        match self.view.source(&leaf.from, &leaf.path) {
+            Some(source) => json!({ "from": source.level, "generated": source.kind }),
+            None => json!({ "from": leaf.from.to_string() }),
+        }
+    }
+
+    /// Says where a value comes from.
+    fn origin(&self, leaf: &Leaf) -> String {
+        match self.view.source(&leaf.from, &leaf.path) {
+            Some(source) if source.per_host => {
+                format!("{}, generated for each host ({})", source.level, source.kind)
+            }
+            Some(source) => format!("{}, generated ({})", source.level, source.kind),
+            None => leaf.from.to_string(),
+        }
     }
 
     /// Refuses a name that is no host.
@@ -53,13 +82,14 @@ impl Opened {
     }
 
     fn delivered(&self, context: &Context) -> Result<BTreeMap<String, SecretTree>, Failure> {
-        let delivered = nixmox_cascade::resolve(self.fleet.topology(), &self.nodes)
+        let delivered = nixmox_cascade::resolve(self.fleet.topology(), self.view.nodes())
             .map_err(|error| context.explain(Error::Cascade(error)))?;
         Ok(delivered.into_iter().map(|(host, tree)| (host.to_string(), tree)).collect())
     }
 
     fn leaves(&self, context: &Context, host: &str, path: &[&str]) -> Result<Vec<Leaf>, Failure> {
-        let explained = nixmox_cascade::explain(self.fleet.topology(), &self.nodes, host, path);
+        let explained =
+            nixmox_cascade::explain(self.fleet.topology(), self.view.nodes(), host, path);
         let explained = explained.map_err(|error| match error {
             CascadeError::NothingThere { .. } if !path.is_empty() => {
                 Error::NoSuchSecret { path: format!("{host}.{}", paths::show(path)) }
@@ -77,19 +107,32 @@ pub(crate) fn get(context: &Context, path: &str, evaluate: Evaluate) -> Result<E
     let options = context.options(Trust::default(), evaluate);
     let file = Master::open_alone(&context.root, options.identities).map_err(explain)?;
     let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
-    let Some(value) = tree.at(&names) else {
+    let mut found = tree.at(&names).cloned();
+    let nodes = master::nodes(&tree).map_err(explain)?;
+    if found.as_ref().is_none_or(mentions_declaration) && Declarations::any(&nodes) {
+        // It may be one of the values that are made, for which the nodes matter.
+        let fleet = Fleet::open(&context.root, options.ask_nix).map_err(explain)?;
+        let view = view(&fleet, &file, nodes, &options).map_err(explain)?;
+        found = names.get(1..).and_then(|names| view.nodes().at(names)).cloned();
+    }
+    let Some(value) = found else {
         // Only now it matters which nodes there are: was the node mistyped, or the secret?
         let fleet = Fleet::open(&context.root, options.ask_nix).map_err(explain)?;
         paths::parse(fleet.topology(), path)?;
         return Err(explain(Error::NoSuchSecret { path: path.to_owned() }));
     };
-    let text = values::plain(value);
+    let text = values::plain(&value);
     if std::io::stdout().is_terminal() {
         print(|out| writeln!(out, "{}", escape(text.expose())))?;
     } else {
         values::write_bytes(text.expose().as_bytes())?;
     }
     Ok(Exit::Ok)
+}
+
+/// Tells whether a value is declared, or has something in it that is.
+fn mentions_declaration(value: &Value) -> bool {
+    value.as_tree().is_some_and(Declarations::any)
 }
 
 /// Lists the names of secrets by the node they are written for.
@@ -103,7 +146,9 @@ pub(crate) fn list(
         paths::parse(opened.fleet.topology(), name)?;
     }
     let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, value) in opened.nodes.iter().filter(|(name, _)| node.is_none_or(|n| n == *name)) {
+    for (name, value) in
+        opened.view.nodes().iter().filter(|(name, _)| node.is_none_or(|n| n == *name))
+    {
         let names = found.entry(name).or_default();
         if let Value::Tree(tree) = value {
             tree.for_each_leaf(&mut |path, _| names.push(paths::show(path)));
@@ -139,9 +184,8 @@ pub(crate) fn show(
     let leaves = opened.leaves(context, host, &[])?;
     let delivered = leaves.iter().filter(|leaf| leaf.delivery == Delivery::Delivered);
     if context.json {
-        let rows: serde_json::Map<_, _> = delivered
-            .map(|leaf| (paths::show(&leaf.path), json!({ "from": leaf.from.to_string() })))
-            .collect();
+        let rows: serde_json::Map<_, _> =
+            delivered.map(|leaf| (paths::show(&leaf.path), opened.from_json(leaf))).collect();
         print_json(&json!({ "host": host, "secrets": rows }))?;
         return Ok(Exit::Ok);
     }
@@ -149,7 +193,7 @@ pub(crate) fn show(
     for leaf in delivered {
         let shown = tree.at(&leaf.path).filter(|_| reveal).map(values::plain);
         let shown = shown.as_ref().map_or(MASK, |text| text.expose());
-        table.row([&paths::show(&leaf.path), shown, leaf.from.as_ref()]);
+        table.row([&paths::show(&leaf.path), shown, &opened.supplier(leaf)]);
     }
     print(|out| table.write(out, width(std::io::stdout())))?;
     Ok(Exit::Ok)
@@ -188,21 +232,21 @@ pub(crate) fn explain(
     let path: Vec<&str> = full.iter().skip(2).map(String::as_str).collect();
     let leaves = opened.leaves(context, host, &path)?;
     if context.json {
-        print_json(&json!(leaves.iter().map(leaf_json).collect::<Vec<_>>()))?;
+        print_json(&json!(leaves.iter().map(|leaf| leaf_json(&opened, leaf)).collect::<Vec<_>>()))?;
         return Ok(Exit::Ok);
     }
-    print(|out| leaves.iter().try_for_each(|leaf| leaf_text(out, leaf)))?;
+    print(|out| leaves.iter().try_for_each(|leaf| leaf_text(out, leaf, &opened.origin(leaf))))?;
     Ok(Exit::Ok)
 }
 
-fn leaf_text(out: &mut dyn std::io::Write, leaf: &Leaf) -> std::io::Result<()> {
+fn leaf_text(out: &mut dyn std::io::Write, leaf: &Leaf, origin: &str) -> std::io::Result<()> {
     let fate = match leaf.delivery {
         Delivery::Delivered => "",
         Delivery::Hidden => "; not delivered: hidden by a leading underscore",
         Delivery::Empty => "; not delivered: an empty set",
     };
     let path = paths::show(&leaf.path);
-    writeln!(out, "{}  {} from {}{fate}", escape(&path), leaf.type_name, leaf.from)?;
+    writeln!(out, "{}  {} from {}{fate}", escape(&path), leaf.type_name, origin)?;
     for standing in &leaf.shadowed {
         let at = match standing.path == leaf.path {
             true => String::new(),
@@ -219,19 +263,25 @@ fn leaf_text(out: &mut dyn std::io::Write, leaf: &Leaf) -> std::io::Result<()> {
     Ok(())
 }
 
-fn leaf_json(leaf: &Leaf) -> serde_json::Value {
+fn leaf_json(opened: &Opened, leaf: &Leaf) -> serde_json::Value {
+    let source = opened.view.source(&leaf.from, &leaf.path);
+    let from = source.map_or(leaf.from.as_ref(), |source| source.level.as_str());
     let shadowed: Vec<_> = leaf
         .shadowed
         .iter()
         .map(|s| json!({ "node": s.node.to_string(), "path": s.path, "type": s.type_name }))
         .collect();
-    json!({
+    let mut json = json!({
         "path": leaf.path,
         "type": leaf.type_name,
-        "from": leaf.from.to_string(),
+        "from": from,
         "delivered": leaf.delivery == Delivery::Delivered,
         "shadowed": shadowed,
-    })
+    });
+    if let (Some(source), Some(fields)) = (source, json.as_object_mut()) {
+        fields.insert("generated".to_owned(), json!(source.kind));
+    }
+    json
 }
 
 /// Refuses to show values where they would be kept: in a file or a pipe.
