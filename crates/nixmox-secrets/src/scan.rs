@@ -137,6 +137,7 @@ impl<'a> Scan<'a> {
         self.found.nested += usize::from(holds.nested);
         if holds.next {
             self.found.next_dirs.insert(directory.clone());
+        }
         if holds.public {
             self.found.public_dirs.push((area, directory.clone()));
         }

@@ -8,8 +8,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use nixmox_hostkey::HostKey;
 use nixmox_secrets::{
-    Accept, Change, Checked, Error, Fleet, Form, Generation, Options, Outcome, Reason, Renewal, Report,
-    change, check, host_identities, renew,
+    Accept, Change, Checked, Error, Fleet, Form, Generation, Options, Outcome, Reason, Renewal,
+    Report, change, check, host_identities, renew,
 };
 use nixmox_sops::{DecryptedFile, EncryptedFile, Format, Identities};
 use nixmox_tree::{SecretString, SecretTree, Value};
