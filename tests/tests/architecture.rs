@@ -24,7 +24,7 @@ const PURE: [&str; 7] = [
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("nixmox-tree", &[]),
     ("nixmox-topology", &[]),
     ("nixmox-nix", &["nixmox-tree"]),
