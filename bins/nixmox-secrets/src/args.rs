@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::commands::access::Who;
+use crate::commands::due::Compromised;
 use crate::commands::renew::{Rotate, RotateHost, Seal, UpdateKeys};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -144,6 +145,17 @@ pub(crate) enum Command {
     Rotate(Rotate),
     /// Replace a host's key in two steps: seal to the old and a new key, and once the machine has it, to the new alone
     RotateHost(RotateHost),
+    /// Somebody broke into a host: replace its key, and list everything that it could ever read
+    ///
+    /// The list is remembered: `due` shows each value until it has changed.
+    Compromised(Compromised),
+    /// List the values that are past their age or that somebody may have read; ends with 1 when there are any
+    ///
+    /// Ages are declared in the master: policy.maxAge = { "routers.*" = "1y"; default = "2y"; }.
+    Due {
+        #[command(flatten)]
+        evaluate: Evaluate,
+    },
     /// Tell who can read a secret or a host's files: what is proved, what is claimed, what is suspicious
     Who(Who),
     /// Tell who can read what, for the whole fleet

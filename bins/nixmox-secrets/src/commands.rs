@@ -5,8 +5,10 @@ mod change;
 mod check;
 mod crypt;
 mod demo;
+pub(crate) mod due;
 mod edit;
 pub(crate) mod generate;
+mod ever;
 mod init;
 mod input;
 mod pages;
@@ -52,6 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::UpdateKeys(update) => renew::updatekeys(&context()?, update),
         Command::Rotate(rotate) => renew::rotate(&context()?, rotate),
         Command::RotateHost(rotate) => renew::rotate_host(&context()?, rotate),
+        Command::Compromised(args) => due::compromised(&context()?, args),
+        Command::Due { evaluate } => due::list(&context()?, *evaluate),
         Command::Who(who) => access::who(&context()?, who),
         Command::Access => access::access(&context()?),
         Command::Check { keyless, evaluate } => check::check(&context()?, *keyless, *evaluate),

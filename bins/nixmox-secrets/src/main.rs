@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod context;
 mod git;
+mod history;
 mod paths;
 mod real_nix;
 mod report;

@@ -24,6 +24,8 @@ pub(crate) struct Base<'a> {
     pub(crate) admins: Admins,
     pub(crate) files: BTreeMap<NodeName, HostFiles>,
     pub(crate) digests: Generated,
+    /// The record of the values' ages, if there is one.
+    pub(crate) ages: Generated,
     /// The sealed values that were generated.
     pub(crate) generated: Generated,
     /// Every file by the name of public parts.
@@ -39,6 +41,8 @@ impl<'a> Base<'a> {
         let layout = &fleet.layout;
         let twin = if layout.private { Some(layout.public_twin().digests()?) } else { None };
         let digests = Generated::read(fleet, layout.digests()?, twin)?;
+        let twin = if layout.private { Some(layout.public_twin().ages()?) } else { None };
+        let ages = Generated::read(fleet, layout.ages()?, twin)?;
         let key = master.file.as_ref().map(|file| DigestKey::derive(file.data_key()));
         let known = key.zip(digests.bytes.as_deref().and_then(Digests::parse));
         let trusted = known.as_ref().is_some_and(|(key, known)| known.vouches_for_admins(key));
@@ -48,6 +52,7 @@ impl<'a> Base<'a> {
             admins: Admins::read(fleet)?,
             files: HostFiles::read_all(fleet)?,
             digests,
+            ages,
             generated: Generated::read_generated(fleet)?,
             public: public::read_all(fleet)?,
             known,
@@ -130,6 +135,16 @@ impl<'a> Base<'a> {
         unvouched.map(|(host, _)| host).collect()
     }
 
+    /// Tells whether the record of the values' ages is the one that was written last; none may be.
+    pub(crate) fn vouches_for_ages(&self) -> bool {
+        let Some((key, known)) = &self.known else { return self.ages.bytes.is_none() };
+        match (&known.ages, &self.ages.bytes) {
+            (None, None) => true,
+            (Some(digest), Some(bytes)) => digest.matches(&key.ages(bytes)),
+            _ => false,
+        }
+    }
+
     /// Tells whether the digests vouch for a host's sealed file.
     pub(crate) fn vouches_for_sealed(&self, host: &NodeName, bytes: &[u8]) -> bool {
         let known = self.old_key().zip(self.record(host).and_then(|r| r.sealed.as_ref()));
@@ -161,6 +176,8 @@ impl<'a> Base<'a> {
     pub(crate) fn is_current(&self, inputs: impl Fn(&DigestKey) -> Digest) -> bool {
         let Some((key, known)) = &self.known else { return false };
         self.digests.strayed.is_none()
+            && self.ages.strayed.is_none()
+            && self.vouches_for_ages()
             && self.generated.strayed.is_none()
             && known.inputs.matches(&inputs(key))
             && self.new_admins(|_| false).is_none()

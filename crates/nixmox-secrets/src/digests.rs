@@ -25,6 +25,11 @@ use zeroize::Zeroizing;
 pub(crate) struct Digest(String);
 
 impl Digest {
+    /// Returns its text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Compares in constant time: a digest read from the repository may be a forger's guess.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -70,6 +75,27 @@ impl DigestKey {
     /// Digests a host's key files.
     pub(crate) fn key(&self, host: &NodeName, key: &[u8], public: &[u8]) -> Digest {
         self.digest("key", &[host.as_ref().as_bytes(), key, public])
+    }
+
+    /// Digests the path of a value.
+    pub(crate) fn name(&self, path: &[String]) -> Digest {
+        let parts: Vec<&[u8]> = path.iter().map(String::as_bytes).collect();
+        self.digest("name", &parts)
+    }
+
+    /// Digests a value and its path.
+    pub(crate) fn value(&self, path: &[String], value: &Value) -> Digest {
+        let mut mac = self.mac();
+        feed(&mut mac, b"value");
+        feed_count(&mut mac, path.len());
+        path.iter().for_each(|name| feed(&mut mac, name.as_bytes()));
+        feed_value(&mut mac, value);
+        finish(mac)
+    }
+
+    /// Digests the record of the values' ages.
+    pub(crate) fn ages(&self, bytes: &[u8]) -> Digest {
+        self.digest("ages", &[bytes])
     }
 
     /// Digests the files of the key that a host is to get.
@@ -168,6 +194,9 @@ pub(crate) struct Digests {
     admins_digest: Digest,
     /// Of everything that decides which host gets what: equal inputs need no evaluation.
     pub(crate) inputs: Digest,
+    /// Of the record of the values' ages, if there is one.
+    #[serde(default)]
+    pub(crate) ages: Option<Digest>,
     pub(crate) hosts: BTreeMap<String, HostDigests>,
 }
 
@@ -186,8 +215,14 @@ impl Digests {
         inputs: Digest,
         hosts: BTreeMap<String, HostDigests>,
     ) -> Self {
-        let mut digests =
-            Self { version: VERSION, admins, admins_digest: Digest::default(), inputs, hosts };
+        let mut digests = Self {
+            version: VERSION,
+            admins,
+            admins_digest: Digest::default(),
+            inputs,
+            ages: None,
+            hosts,
+        };
         digests.admins_digest = key.admins(&digests);
         digests
     }
@@ -203,8 +238,10 @@ impl Digests {
         for (name, host) in &self.hosts {
             lines.push(format!("    {}: {}", json(name), json(host)));
         }
+        let ages = self.ages.iter().map(|ages| format!("  \"ages\": {},\n", json(ages)));
+        let ages: String = ages.collect();
         format!(
-            "{{\n  \"version\": {},\n  \"admins\": {},\n  \"admins_digest\": {},\n  \"inputs\": {},\n  \"hosts\": {{\n{}\n  }}\n}}\n",
+            "{{\n  \"version\": {},\n  \"admins\": {},\n  \"admins_digest\": {},\n  \"inputs\": {},\n{ages}  \"hosts\": {{\n{}\n  }}\n}}\n",
             self.version,
             json(&self.admins),
             json(&self.admins_digest),

@@ -77,6 +77,11 @@ impl Layout {
         self.below_area(&format!("{directory}/{}", crate::generated::public::NAME))
     }
 
+    /// Returns the path of the record of the values' ages.
+    pub(crate) fn ages(&self) -> Result<RelPath, PathError> {
+        self.below_area(".nixmox/ages.json")
+    }
+
     /// Returns the paths of a host whose directory (`nodes/…`) is `directory`.
     ///
     /// # Errors

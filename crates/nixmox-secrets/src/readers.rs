@@ -3,6 +3,7 @@
 //! A label is text that anybody who can commit may have written, and an X25519 stanza does not tell whose it is. So
 //! every reader comes with the [`Evidence`] for him, and what does not fit together is a [`Suspicion`].
 
+mod history;
 mod look;
 mod receivers;
 
@@ -24,6 +25,7 @@ use crate::master::Master;
 use crate::store::RelPath;
 use look::Look;
 
+pub use history::{Commit, Era, History, Named, Place, Version};
 pub use receivers::{Receivers, receivers};
 
 /// How far it is certain that somebody opens a file.

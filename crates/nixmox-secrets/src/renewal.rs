@@ -15,6 +15,8 @@ pub struct Renewal {
     pub hosts: Renewed,
     /// What is done to the keys of hosts, by name.
     pub keys: BTreeMap<String, KeyStep>,
+    /// Values that somebody may have read, from their node on: they are remembered until they change.
+    pub exposed: BTreeSet<Vec<String>>,
 }
 
 /// A step on the way from a host's key to another.
@@ -45,12 +47,12 @@ pub enum Renewed {
 impl Renewal {
     /// Renews everything.
     pub fn everything() -> Self {
-        Self { master: true, hosts: Renewed::All, keys: BTreeMap::new() }
+        Self { master: true, hosts: Renewed::All, ..Self::default() }
     }
 
     /// Tells whether nothing is renewed.
     pub fn is_empty(&self) -> bool {
-        !self.master && self.hosts == Renewed::None && self.keys.is_empty()
+        *self == Self::default()
     }
 
     /// Tells whether a host's files are.

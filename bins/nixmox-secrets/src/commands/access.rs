@@ -14,6 +14,7 @@ use nixmox_secrets::{Error, master};
 use nixmox_topology::{Kind, NodeName};
 use serde_json::{Value, json};
 
+use super::ever::Past;
 use super::{print, print_json};
 use crate::args::{Evaluate, Trust};
 use crate::context::Context;
@@ -24,6 +25,9 @@ use crate::paths;
 pub(crate) struct Who {
     /// HOST-OR-GROUP.NAME, such as `routers.pppoePassword`; or a host.
     pub(crate) what: String,
+    /// Add everybody who could ever read it, from the git history.
+    #[arg(long)]
+    pub(crate) ever: bool,
     #[command(flatten)]
     pub(crate) evaluate: Evaluate,
 }
@@ -61,7 +65,17 @@ pub(crate) fn who(context: &Context, args: &Who) -> Result<Exit, Failure> {
     let options = context.options(Trust::default(), args.evaluate);
     let opened = Opened::new(&context.root, &options).map_err(explain)?;
     let access = opened.access(options.identities).map_err(explain)?;
-    let asked = asked(context, args, (&opened, &access))?;
+    let past = match args.ever {
+        true => Some(past(context, args, &opened)?),
+        false => None,
+    };
+    // What is gone is in the history alone.
+    let asked = match (asked(context, args, (&opened, &access)), &past) {
+        (Err(failure), Some(past)) if failure.exit() == Exit::BadPath && !past.is_empty() => {
+            Asked { what: &args.what, receivers: None, hosts: BTreeMap::new() }
+        }
+        (asked, _) => asked?,
+    };
     let master = access.master.iter();
     let files = asked.hosts.values().flat_map(|host| [&host.sealed, &host.key]).flatten();
     let suspicious = files.chain(master).any(|file| !file.suspicions.is_empty());
@@ -72,11 +86,23 @@ pub(crate) fn who(context: &Context, args: &Who) -> Result<Exit, Failure> {
             "resolved": asked.receivers.as_ref().map(|found| found.resolved),
             "master": access.master.as_ref().map(file_json),
             "hosts": hosts_json(&asked.hosts),
+            "ever": past.as_ref().map(Past::json),
         }))?;
     } else {
-        print(|out| about(out, &access, &asked))?;
+        print(|out| {
+            about(out, &access, &asked)?;
+            past.iter().try_for_each(|past| past.text(out, &access))
+        })?;
     }
     Ok(if suspicious { Exit::Failure } else { Exit::Ok })
+}
+
+/// Reads the history of what was asked about.
+fn past(context: &Context, args: &Who, opened: &Opened) -> Result<Past, Failure> {
+    let topology = opened.fleet.topology();
+    let path = paths::full(&args.what)?;
+    let (node, below) = path.get(1).zip(path.get(2..)).unwrap_or((&args.what, &[]));
+    Past::of(&context.root, topology, (node, below))
 }
 
 fn asked<'a>(
