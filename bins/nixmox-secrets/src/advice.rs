@@ -217,6 +217,9 @@ fn text(problem: TextProblem) -> Failure {
         TextProblem::NotUtf8 => failure("the secrets are not UTF-8 text"),
         TextProblem::NodesNotASet => failure("`nodes` must be a set of hosts and groups")
             .hint("write nodes = { host1 = { password = \"…\"; }; };"),
+        TextProblem::Policy(problem) => {
+            failure("the policy of the secrets cannot be used").because(problem)
+        }
         TextProblem::Edit(source) => {
             Failure::new(Exit::BadPath, "this secret cannot be changed by its path")
                 .because(source)

@@ -147,7 +147,7 @@ pub(crate) enum Command {
     RotateHost(RotateHost),
     /// Somebody broke into a host: replace its key, and list everything that it could ever read
     ///
-    /// The list is remembered: `due` shows each value until it has changed.
+    /// What is generated is made anew. The list of the rest is remembered: `due` shows each value until it has changed.
     Compromised(Compromised),
     /// List the values that are past their age or that somebody may have read; ends with 1 when there are any
     ///

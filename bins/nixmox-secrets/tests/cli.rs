@@ -85,12 +85,17 @@ fn the_help() {
       show         Show what one host gets, and from where; values are masked
       eval         Evaluate the secrets and print what every host gets, as JSON; values are masked
       explain      Say which level supplies a host's value and what it shadows
+      generate     List the secrets that are declared instead of written, or make them anew
       status       Show what sealing would change, and why; nothing is written
       seal         Carry out what `status` shows: seal what the master says already, without a change
       updatekeys   Seal everything to the recipients that `.sops.yaml` names now
       rotate       Give new data keys to everything, or to the files of some hosts; no value changes
       rotate-host  Replace a host's key in two steps: seal to the old and a new key, and once the
                    machine has it, to the new alone
+      compromised  Somebody broke into a host: replace its key, and list everything that it could ever
+                   read
+      due          List the values that are past their age or that somebody may have read; ends with 1
+                   when there are any
       who          Tell who can read a secret or a host's files: what is proved, what is claimed, what
                    is suspicious
       access       Tell who can read what, for the whole fleet

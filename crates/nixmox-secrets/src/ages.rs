@@ -103,7 +103,8 @@ impl Ages {
         };
         let lines: Vec<String> = self.values.iter().map(line).collect();
         let values = lines.join(",\n");
-        format!("{{\n  \"version\": {VERSION},\n  \"values\": {{\n{values}\n  }}\n}}\n").into_bytes()
+        format!("{{\n  \"version\": {VERSION},\n  \"values\": {{\n{values}\n  }}\n}}\n")
+            .into_bytes()
     }
 }
 

@@ -14,6 +14,7 @@ use nixmox_topology::{NodeName, TopologyError};
 use nixmox_tree::SecretString;
 use thiserror::Error;
 
+use crate::policy::PolicyProblem;
 use crate::store::{PathError, RelPath, StoreError};
 use crate::strict::Unsealable;
 
@@ -296,6 +297,8 @@ pub enum TextProblem {
     SeveralDocuments,
     /// `nodes` is there and is not a set.
     NodesNotASet,
+    /// `policy` says what no policy can.
+    Policy(PolicyProblem),
     /// An edit by path was refused.
     Edit(nixmox_nix::EditError),
     /// The YAML says what a tree of secrets cannot, or an edit by path goes through a value that is not a set.

@@ -16,6 +16,7 @@
 //! | learn what a master's text says | [`master::evaluate`], [`master::nodes`] |
 //! | learn who can read what, and what somebody can read | [`readers`] |
 //! | make declared secrets anew, see what is declared | [`regenerate`], [`view`] |
+//! | find values that are past their age, or that a broken host could read | [`due`](fn@due), [`exposure`] |
 //! | check every sealed file | [`check`](fn@check) |
 //! | seal or open other files for a host | [`host_recipient`], [`host_identities`] |
 //! | read and commit files | [`store`] |
@@ -79,9 +80,11 @@
 
 mod access;
 mod admins;
+mod ages;
 mod base;
 mod check;
 mod digests;
+mod due;
 mod edit;
 mod error;
 mod fleet;
@@ -93,6 +96,7 @@ pub mod identities;
 mod layout;
 pub mod master;
 mod plan;
+mod policy;
 pub mod readers;
 mod renewal;
 mod report;
@@ -103,6 +107,7 @@ mod strict;
 
 pub use access::{host_identities, host_recipient};
 pub use check::{Checked, Problem, ProblemKind, check};
+pub use due::{Due, DueValue, Exposure, Why, due, exposure};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};
 pub use error::{Error, SourceProblem, TextProblem};
 pub use fleet::{AskNix, FILE_LIMIT, Fleet, find};
@@ -111,6 +116,7 @@ pub use generation::{Generation, Regenerate, regenerate};
 pub use layout::{Arrangement, HostPaths, Layout, PRIVATE};
 pub use master::{Form, Master};
 pub use plan::{Accept, Plan, Request};
+pub use policy::PolicyProblem;
 pub use renewal::{KeyStep, Renewal, Renewed};
 pub use report::{Change, HostReport, Reason, Report};
 pub use strict::Unsealable;

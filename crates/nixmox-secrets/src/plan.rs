@@ -1,5 +1,6 @@
 //! The plan: every byte that a commit will write, worked out before the first of them is written.
 
+mod ages;
 mod generated;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::host_plan::{HostContext, HostPlan, Wanted};
 use crate::hosts::orphans;
 use crate::master::{self, Form, Master};
 use crate::plan::generated::SealedValues;
+use crate::policy::Policy;
 use crate::renewal::Renewal;
 use crate::report::{Change, HostReport, Report};
 use crate::store::{Changes, Mode, RelPath};
@@ -93,13 +95,15 @@ impl Plan {
             return Ok(plan);
         }
         let tree = master::evaluate(request.master.form, request.text, request.real_nix)?;
+        let policy = Policy::read(&tree, &request.fleet.topology)?;
         let settled = planner.settle(master::nodes(&tree)?, rng, now)?;
         let nodes = settled.nodes();
         let topology = &request.fleet.topology;
         let delivered = nixmox_cascade::resolve(topology, nodes).map_err(Error::Cascade)?;
         let wanted = wanted(delivered)?;
         planner.judge(&wanted)?;
-        let sealed_master = planner.seal_master(rng, now)?;
+        let mut sealed_master = planner.seal_master(rng, now)?;
+        sealed_master.ages = planner.ages(policy.is_some(), nodes, &sealed_master.key, now);
         let generated = planner.seal_generated(&settled, &sealed_master, rng, now)?;
         let hosts = planner.hosts(&wanted, &sealed_master.key, rng, now)?;
         let mut plan = planner.assemble(sealed_master, generated, hosts)?;
@@ -182,6 +186,8 @@ struct SealedMaster {
     key: DigestKey,
     /// `None` when it stays as it is.
     bytes: Option<Vec<u8>>,
+    /// The record of the values' ages, where there shall be one.
+    ages: Option<Vec<u8>>,
 }
 
 impl Planner<'_> {
@@ -259,7 +265,8 @@ impl Planner<'_> {
         let kept = master.file.as_ref().filter(|_| !self.rekey);
         if let Some(file) = kept.filter(|_| self.master_stays()) {
             let data_key = file.data_key().clone();
-            return Ok(SealedMaster { key: DigestKey::derive(&data_key), data_key, bytes: None });
+            let key = DigestKey::derive(&data_key);
+            return Ok(SealedMaster { key, data_key, bytes: None, ages: None });
         }
         let fresh = DataKey::generate(rng);
         let (keep, data_key) = match kept {
@@ -273,7 +280,8 @@ impl Planner<'_> {
         let bytes = seal(&documents, (master.form.format(), &options), keep, rng, now)
             .map_err(|source| Error::Seal { path: self.base.master_path.clone(), source })?;
         let data_key = data_key.clone();
-        Ok(SealedMaster { key: DigestKey::derive(&data_key), data_key, bytes: Some(bytes) })
+        let key = DigestKey::derive(&data_key);
+        Ok(SealedMaster { key, data_key, bytes: Some(bytes), ages: None })
     }
 
     /// Plans every host, on all cores; each has a random number generator of its own, seeded in order.
@@ -352,7 +360,9 @@ impl Planner<'_> {
         }
         let (key, admins) = (&master.key, self.base.admins.of_master());
         let inputs = self.inputs(key, generated.bytes.as_deref(), &generated.public);
-        let digests = Digests::new(key, admins, inputs, records);
+        let mut digests = Digests::new(key, admins, inputs, records);
+        digests.ages = master.ages.as_deref().map(|ages| key.ages(ages));
+        self.base.write_ages(master.ages, &mut changes);
         generated.write(&self.base, &mut changes)?;
         let master_change = self.write_master(master.bytes, &mut changes);
         let digests_change = self.write_digests(&digests, &mut changes);

@@ -61,7 +61,9 @@ pub enum PolicyProblem {
         nearest: Vec<String>,
     },
     /// An age is none.
-    #[error("the age of `{pattern}` in `policy.maxAge` is not one; write \"90d\", \"12w\", \"6m\" or \"1y\"")]
+    #[error(
+        "the age of `{pattern}` in `policy.maxAge` is not one; write \"90d\", \"12w\", \"6m\" or \"1y\""
+    )]
     Age {
         /// The pattern.
         pattern: String,
@@ -69,7 +71,11 @@ pub enum PolicyProblem {
 }
 
 fn meant(nearest: &[String]) -> String {
-    if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+    if nearest.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", nearest.join(" or "))
+    }
 }
 
 impl Policy {
@@ -150,7 +156,8 @@ impl Pattern {
     /// Tells whether a path of a value, from its node on, fits.
     fn matches(&self, path: &[String]) -> bool {
         let deeper = self.names.last().is_some_and(|last| last == "*");
-        let long_enough = path.len() == self.names.len() || (deeper && path.len() > self.names.len());
+        let long_enough =
+            path.len() == self.names.len() || (deeper && path.len() > self.names.len());
         long_enough && self.names.iter().zip(path).all(|(pattern, name)| fits(pattern, name))
     }
 }

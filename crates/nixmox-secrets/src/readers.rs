@@ -26,6 +26,7 @@ use crate::store::RelPath;
 use look::Look;
 
 pub use history::{Commit, Era, History, Named, Place, Version};
+pub(crate) use receivers::written;
 pub use receivers::{Receivers, receivers};
 
 /// How far it is certain that somebody opens a file.

@@ -10,8 +10,9 @@ use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::readers::{
     Access, Evidence, FileReaders, HostReaders, Opened, Receivers, Suspicion, receivers,
 };
-use nixmox_secrets::{Error, master};
+use nixmox_secrets::{Error, Master, master, view};
 use nixmox_topology::{Kind, NodeName};
+use nixmox_tree::SecretTree;
 use serde_json::{Value, json};
 
 use super::ever::Past;
@@ -124,10 +125,8 @@ fn asked<'a>(
     }
     let path = paths::full(&args.what)?;
     let explain = |error| context.explain(error);
-    let real_nix = context.options(Trust::default(), args.evaluate).real_nix;
-    let tree = opened.master.as_ref();
-    let tree = tree.map(|master| master::evaluate(master.form(), master.text(), real_nix));
-    let tree = tree.transpose().map_err(explain)?;
+    let tree =
+        opened.master.as_ref().map(|file| tree(context, args, (opened, file))).transpose()?;
     let found = receivers(topology, tree.as_ref(), access, &path);
     let found = match found {
         // Was the node mistyped, or the secret?
@@ -139,6 +138,21 @@ fn asked<'a>(
     };
     let hosts = of(&found.hosts);
     Ok(Asked { what: &args.what, receivers: Some(found), hosts })
+}
+
+/// Evaluates the master, with what is generated in it.
+fn tree(
+    context: &Context,
+    args: &Who,
+    (opened, file): (&Opened, &Master),
+) -> Result<SecretTree, Failure> {
+    let explain = |error| context.explain(error);
+    let options = context.options(Trust::default(), args.evaluate);
+    let mut tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
+    let nodes = master::nodes(&tree).map_err(explain)?;
+    let view = view(&opened.fleet, file, nodes, &options).map_err(explain)?;
+    tree.insert("nodes", nixmox_tree::Value::Tree(view.nodes().clone()));
+    Ok(tree)
 }
 
 fn about(out: &mut dyn io::Write, access: &Access, asked: &Asked<'_>) -> io::Result<()> {

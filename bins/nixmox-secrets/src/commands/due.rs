@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use nixmox_cli::terminal::{Table, escape, plural, width};
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::{
-    Due, DueValue, Exposure, KeyStep, Renewal, Why, due, exposure, master, open, preview, renew,
+    Due, DueValue, Exposure, Generation, KeyStep, Options, Regenerate, Renewal, Why, due, exposure,
+    master, open, preview, renew, view,
 };
+use nixmox_topology::NodeName;
 use rand_core::OsRng;
 use serde_json::{Value, json};
 
@@ -75,7 +77,9 @@ fn text(out: &mut dyn io::Write, found: &Due) -> io::Result<()> {
     }
     match found.values.len() {
         0 => writeln!(out, "nothing is due; {} watched", plural(found.watched, "value")),
-        n => writeln!(out, "{} due; {} watched", plural(n, "value"), plural(found.watched, "value")),
+        n => {
+            writeln!(out, "{} due; {} watched", plural(n, "value"), plural(found.watched, "value"))
+        }
     }
 }
 
@@ -85,6 +89,7 @@ fn why(value: &DueValue) -> String {
         (Why::TooOld, Some(days), Some(limit)) => {
             format!("{} old, {limit} allowed", plural(usize::try_from(days).unwrap_or(0), "day"))
         }
+        (Why::Declared, ..) => "to be made anew: `generate --due`".to_owned(),
         _ => "nothing tells how old it is".to_owned(),
     }
 }
@@ -94,6 +99,7 @@ fn value_json(value: &DueValue) -> Value {
         Why::Exposed => "exposed",
         Why::TooOld => "too-old",
         Why::AgeUnknown => "age-unknown",
+        Why::Declared => "declared",
     };
     json!({
         "path": value.path,
@@ -110,8 +116,13 @@ pub(crate) fn compromised(context: &Context, args: &Compromised) -> Result<Exit,
     let options = context.options(args.write.trust, args.write.evaluate);
     let (fleet, file) = open(&context.root, &options).map_err(explain)?;
     let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
+    let nodes = master::nodes(&tree).map_err(explain)?;
+    let view = view(&fleet, &file, nodes, &options).map_err(explain)?;
     let history = if args.no_history { Default::default() } else { history::read(&context.root)? };
-    let reach = exposure(&fleet, &tree, &args.host, &history).map_err(explain)?;
+    let reach = exposure(&fleet, &view, &args.host, &history).map_err(explain)?;
+    let again = NodeName::parse(&args.host).map_or(Regenerate::Nothing, Regenerate::ReadBy);
+    let generation = Generation { again: &again, ..options.generation };
+    let options = Options { generation, ..options };
     let renewal = Renewal {
         master: true,
         keys: [(args.host.clone(), KeyStep::Replace)].into(),
@@ -132,6 +143,7 @@ pub(crate) fn compromised(context: &Context, args: &Compromised) -> Result<Exit,
         print_json(&json!({
             "host": args.host,
             "report": report.as_ref().map(report::as_json),
+            "regenerated": reach.generated,
             "change": reach.current,
             "change-if-the-same": reach.earlier,
             "gone": reach.gone,
@@ -160,12 +172,28 @@ fn checklist(out: &mut dyn io::Write, args: &Compromised, reach: &Exposure) -> i
         paths.iter().try_for_each(|path| writeln!(out, "  [ ] {}", escape(&paths::show(path))))
     };
     let host = &args.host;
-    list(&format!("{host} gets these values; change them where they are used, and here:"), &reach.current)?;
-    list("it once got values of these names; change them if they are still the same:", &reach.earlier)?;
+    let made = if args.write.dry_run { "would be made anew" } else { "were made anew" };
+    list(
+        &format!(
+            "{host} got these generated values, which {made}; bring them to where they are used:"
+        ),
+        &reach.generated,
+    )?;
+    list(
+        &format!("{host} gets these values; change them where they are used, and here:"),
+        &reach.current,
+    )?;
+    list(
+        "it once got values of these names; change them if they are still the same:",
+        &reach.earlier,
+    )?;
     list("it once got values of these names, which are written nowhere any more:", &reach.gone)?;
     let remembered = reach.current.len().saturating_add(reach.earlier.len());
     if remembered > 0 && !args.write.dry_run {
-        writeln!(out, "\n`nixmox-secrets due` shows what is left of it until every value has changed")?;
+        writeln!(
+            out,
+            "\n`nixmox-secrets due` shows what is left of it until every value has changed"
+        )?;
     }
     Ok(())
 }
