@@ -9,6 +9,7 @@
 
 mod changes;
 mod check;
+mod due;
 mod forms;
 mod laws;
 mod places;

@@ -8,8 +8,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use nixmox_hostkey::HostKey;
 use nixmox_secrets::{
-    Accept, Change, Checked, Error, Fleet, Form, Generation, Options, Outcome, Reason, Renewal,
-    Report, change, check, host_identities, renew,
+    Accept, Change, Checked, Due, Error, Fleet, Form, Generation, Options, Outcome, Reason,
+    Renewal, Report, change, check, due, host_identities, renew,
 };
 use nixmox_sops::{DecryptedFile, EncryptedFile, Format, Identities};
 use nixmox_tree::{SecretString, SecretTree, Value};
@@ -218,6 +218,19 @@ impl Site {
         let options = options(&identities, self.accept, None);
         let outcome = renew(self.dir.path(), options, renewal, &mut self.rng, now)?;
         Ok(outcome.report.unwrap())
+    }
+
+    /// Lets days pass.
+    pub(crate) fn later(&mut self, days: i64) {
+        self.clock += days * 86_400;
+    }
+
+    /// Finds what is due.
+    #[track_caller]
+    pub(crate) fn due(&self) -> Due {
+        let identities = self.admin.identities();
+        let now = Timestamp::from_second(self.clock).unwrap();
+        due(self.root(), &options(&identities, NOTHING, None), now).unwrap()
     }
 
     /// Checks the fleet with the admin's key.
