@@ -14,16 +14,28 @@ use std::time::SystemTime;
 /// When it does not build.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // target/debug/deps/TEST
-        let test = std::env::current_exe().unwrap();
-        let directory = test.ancestors().nth(2).unwrap();
-        let program = directory.join("nixmox-secrets");
-        if !is_current(&program) {
-            build(directory);
-        }
-        program
-    })
+    PROGRAM.get_or_init(|| current("nixmox-secrets"))
+}
+
+/// Returns the path of `nixmox-sops`, as [`program`] does for its own.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn sops_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| current("nixmox-sops"))
+}
+
+fn current(name: &str) -> PathBuf {
+    // target/debug/deps/TEST
+    let test = std::env::current_exe().unwrap();
+    let directory = test.ancestors().nth(2).unwrap();
+    let program = directory.join(name);
+    if !is_current(&program) {
+        build(directory, &format!("{name}-cli"));
+    }
+    program
 }
 
 /// Tells whether the program is younger than everything that cargo noted as its source.
@@ -45,10 +57,10 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
-fn build(directory: &Path) {
+fn build(directory: &Path, package: &str) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(["build", "--quiet", "--package=nixmox-secrets-cli", "--target-dir"]);
+    cargo.args(["build", "--quiet", "--package", package, "--target-dir"]);
     cargo.arg(directory.parent().unwrap());
     if directory.ends_with("release") {
         cargo.arg("--release");

@@ -62,6 +62,8 @@ fn play(steps: &[Step]) -> Vec<Vec<String>> {
     let mark = "<<end of step>>";
     let script: String =
         steps.iter().map(|step| format!("{}\necho; echo '{mark}'\n", step.command)).collect();
+    // Both lie in one directory.
+    nixmox_tests::sops_program();
     let programs = nixmox_tests::program().parent().expect("a directory").display();
     let path = format!("{programs}:{}", std::env::var("PATH").expect("a PATH"));
     let output = Command::new("bash")

@@ -4,7 +4,12 @@
 //! |---|---|---|
 //! | `rops` 0.1 (Rust) | YAML and JSON, every value's type, AAD, the MAC, selection rules, MAC over sealed values | empty strings, times, comments in lists, several documents |
 //! | `sops-age` 4 (npm) | YAML and JSON, lists, empty values, comments on lines of maps, binary's envelope, AAD | the MAC, comments in lists |
+//! | `sops-age` 4 (npm) | dotenv: values, the flat metadata | comments, the MAC |
+//! | `shamir-secret-sharing` (npm) | the shares of several key groups | how they are wrapped, which is `age`'s to judge |
 //! | `age` (Debian) | each wrapped data key: armor, header, payload of 32 bytes, for x25519 and ssh keys | the values |
+//!
+//! No reader of ini by others could be found: neither of these has it, nor do the registries of crates and of npm. What
+//! sops itself recorded is the judge there.
 //!
 //! The recorded files in `nixmox-sops`' own tests judge the other direction. `age`, `node` and `npm` must be installed;
 //! the npm package is installed from its lock file into the target directory.
@@ -20,7 +25,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use nixmox_sops::{
-    Documents, EncryptedFile, Format, Identities, Keep, KeyText, Recipient, Rule, SealOptions, seal,
+    DecryptError, Documents, EncryptedFile, Format, Identities, Keep, KeyGroups, KeyText,
+    Recipient, Rule, SealOptions, seal,
 };
 use nixmox_tree::{SecretBytes, SecretString};
 use rand_chacha::ChaCha20Rng;
@@ -88,7 +94,7 @@ fn rops(text: &str, key: &str) -> Result<Value, String> {
 fn npm_home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     HOME.get_or_init(|| {
-        let files = ["package.json", "package-lock.json", "read.mjs"];
+        let files = ["package.json", "package-lock.json", "read.mjs", "combine.mjs"];
         let mut version = DefaultHasher::new();
         for file in files {
             std::fs::read(Path::new(READERS).join(file)).expect("reader").hash(&mut version);
@@ -243,4 +249,68 @@ fn age_opens_each_wrapped_data_key() {
         let other = key_path("stranger.txt");
         assert!(run(Command::new("age").args(["-d", "-i"]).arg(other), enc).is_err());
     }
+}
+
+#[test]
+fn sops_age_reads_dotenv() {
+    let plain = "# a comment\nA=1\nLINES=a\\nb\nQUOTED=\"q\" # kept\nGR\u{dc}SSE=gr\u{fc}\u{df}e\n";
+    let docs = Documents::parse(plain.as_bytes(), Format::Dotenv).expect("dotenv");
+    let text = sealed(&docs, Format::Dotenv, &SealOptions::new([recipient()]));
+    let found = sops_age(&text, "env", &secret("age1.txt")).expect("opens");
+    for (name, value) in [
+        ("A", "1"),
+        ("LINES", "a\nb"),
+        ("QUOTED", "\"q\" # kept"),
+        ("GR\u{dc}SSE", "gr\u{fc}\u{df}e"),
+    ] {
+        assert_eq!(found[name], value, "{found}\n{text}");
+    }
+    assert!(sops_age(&text, "env", &secret("stranger.txt")).is_err());
+}
+
+/// Opens the share of each group with Debian's `age` and combines them with somebody else's arithmetic.
+#[test]
+fn shares_of_key_groups_make_the_data_key_elsewhere() {
+    let names = ["age1.txt", "age2.txt", "age3.txt", "age4.txt"];
+    let groups: Vec<Vec<Recipient>> =
+        names.iter().map(|name| vec![identity(name).recipients()[0].clone()]).collect();
+    for threshold in [2, 3, 4] {
+        let groups = KeyGroups::new(groups.clone(), Some(threshold)).expect("groups");
+        let docs = Documents::parse(b"a: b\n", Format::Yaml).expect("YAML");
+        let text = sealed(&docs, Format::Json, &SealOptions::with_groups(groups));
+        let tree: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(tree["sops"]["shamir_threshold"], threshold);
+        let shares: Vec<String> = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let enc = &tree["sops"]["key_groups"][index]["age"][0]["enc"];
+                let mut age = Command::new("age");
+                let enc = enc.as_str().expect("enc");
+                let share = run(age.args(["-d", "-i"]).arg(key_path(name)), enc).expect("opens");
+                assert_eq!((share.len(), usize::from(share[32])), (33, index + 1));
+                base64(&share)
+            })
+            .collect();
+        let file = EncryptedFile::parse(text.as_bytes(), Format::Json).expect("parses");
+        let mut all = Identities::new();
+        names.iter().for_each(|name| all.extend(identity(name)));
+        let key = base64(file.open_data_key(&all).expect("opens").expose());
+        let combine = |shares: &[String]| {
+            let mut node = Command::new("node");
+            let made = run(node.arg("combine.mjs").current_dir(npm_home()), &shares.join("\n"));
+            String::from_utf8(made.expect("combines")).expect("text")
+        };
+        assert_eq!(combine(&shares[..threshold]), key);
+        assert_eq!(combine(&shares[4 - threshold..]), key);
+        if threshold > 2 {
+            assert_ne!(combine(&shares[..threshold - 1]), key, "fewer must not do");
+        }
+        let one = file.open(&identity("age1.txt"));
+        assert!(matches!(one, Err(DecryptError::Shares { have: 1, need }) if need == threshold));
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
 }

@@ -82,11 +82,6 @@ impl Metadata {
         self.threshold
     }
 
-    /// Names the key services other than age that have keys in the file; what they have is not kept on writing.
-    pub fn foreign(&self) -> &[String] {
-        &self.foreign
-    }
-
     /// Tells whether the file has a MAC.
     pub fn has_mac(&self) -> bool {
         self.mac.is_some()

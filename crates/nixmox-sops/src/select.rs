@@ -198,6 +198,11 @@ impl Documents {
         })
     }
 
+    /// Tells whether a value of the first document is that one already.
+    pub fn holds(&self, path: &TreePath, value: &NewValue) -> bool {
+        self.extract(path).is_ok_and(|found| found.0 == value.0)
+    }
+
     /// Removes a value of the first document; comments stay.
     ///
     /// # Errors

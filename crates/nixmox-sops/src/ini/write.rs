@@ -74,7 +74,10 @@ fn quoted_key(name: &str) -> String {
 }
 
 fn quoted_value(value: &str, out: &mut Zeroizing<String>) {
-    let quote = if value.contains(['\n', '`']) {
+    let quote = if value.contains('\n') && value.contains("\"\"\"") && !value.contains('`') {
+        // The usual quotes would end within the value.
+        "`"
+    } else if value.contains(['\n', '`']) {
         "\"\"\""
     } else if value.contains(['#', ';']) {
         "`"
