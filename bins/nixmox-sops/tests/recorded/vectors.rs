@@ -88,7 +88,7 @@ fn every_recorded_file_opens_or_is_refused_with_sops_own_code() {
             report.check(right, || format!("{id} with {identity}: {ran:?}"));
         }
     }
-    report.end(218);
+    report.end(219);
 }
 
 /// The command line that encrypted a recorded source: options that sops takes before a command stand there.
