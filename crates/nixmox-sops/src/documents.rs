@@ -98,6 +98,11 @@ impl Documents {
         self.docs.len()
     }
 
+    /// Counts the comments of all documents, which a tree does not keep.
+    pub fn comments(&self) -> usize {
+        self.docs.iter().map(|doc| comments(doc)).sum()
+    }
+
     /// Tells whether there is no document.
     pub fn is_empty(&self) -> bool {
         self.docs.is_empty()
@@ -374,4 +379,25 @@ fn unset_below<S: AsRef<str>>(at: &mut Node, path: &[S]) -> bool {
         Some(Item::Node(node)) => unset_below(node, below),
         _ => false,
     }
+}
+/// Counts the comments of a map, however deep.
+fn comments(entries: &[Entry]) -> usize {
+    fn of_node(node: &Node) -> usize {
+        match node {
+            Node::Map(entries) => comments(entries),
+            Node::List(items) => items
+                .iter()
+                .map(|item| match item {
+                    Item::Comment(_) => 1,
+                    Item::Node(node) => of_node(node),
+                })
+                .sum(),
+            _ => 0,
+        }
+    }
+    let count = |entry: &Entry| match entry {
+        Entry::Comment(_) => 1,
+        Entry::Pair(_, node) => of_node(node),
+    };
+    entries.iter().map(count).sum()
 }

@@ -7,7 +7,9 @@
 //! | tell the format of a file | [`Format::from_path`], [`detect`], [`is_sops`] |
 //! | read a sealed file, see for whom it is | [`EncryptedFile::parse`], [`EncryptedFile::recipients`] |
 //! | hold it to the strict subset of a fleet, without a key | [`EncryptedFile::audit`] |
+//! | see names, structure and types without a key | [`EncryptedFile::outline`] |
 //! | gather keys | [`Identities`] |
+//! | prove that each recipient's own wrapped key opens | [`EncryptedFile::prove`] |
 //! | open it, its MAC checked | [`EncryptedFile::open`] |
 //! | read, print and change plaintext | [`Documents`] |
 //! | take out, set and remove values as sops' command line does | [`TreePath`], [`NewValue`] |
@@ -15,6 +17,7 @@
 //! | give the same data key to others | [`EncryptedFile::rewrap`] |
 //! | seal to several groups, some of which must come together | [`KeyGroups`] |
 //! | choose recipients by `.sops.yaml` | [`CreationRules`] |
+//! | open a bare age file | [`open_age`] |
 //!
 //! What a file says in clear is not authenticated: names and structure, comments, empty values, the labels of its
 //! recipients and its selection rule. [`EncryptedFile::audit`] finds what makes use of that.
@@ -51,6 +54,7 @@
 //! # }
 //! ```
 
+mod age_file;
 mod audit;
 mod cipher;
 mod config;
@@ -68,6 +72,8 @@ mod json;
 mod metadata;
 mod node;
 mod number;
+mod outline;
+mod proof;
 mod recipient;
 mod rule;
 mod seal;
@@ -78,6 +84,7 @@ mod walk;
 mod wrapped;
 mod yaml;
 
+pub use age_file::{AgeFileError, is_age, open_age};
 pub use audit::{Finding, FindingKind};
 pub use cipher::{DataKey, ValueError};
 pub use config::{ConfigError, CreationRule, CreationRules};
@@ -91,6 +98,8 @@ pub use format::{Format, detect, is_sops};
 pub use groups::{KeyGroups, KeyGroupsError};
 pub use identity::{Identities, IdentityError, Interaction, KeyText};
 pub use metadata::Metadata;
+pub use outline::Outline;
+pub use proof::Proof;
 pub use recipient::{Recipient, RecipientError};
 pub use rule::Rule;
 pub use seal::{Keep, SOPS_VERSION, SealOptions, seal};
