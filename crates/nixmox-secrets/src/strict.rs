@@ -15,7 +15,7 @@ const INT: usize = 24;
 const FLOAT: usize = 352;
 
 /// Why a delivered value cannot be sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Unsealable {
     /// An empty string, which sops stores unsealed.
