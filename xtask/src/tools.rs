@@ -7,8 +7,9 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 19] = [
+const TOOLS: [(&str, &str); 22] = [
     ("age", "age"),
+    ("age-keygen", "age"),
     ("fish", "fish"),
     ("git", "git"),
     ("groff", "groff-base"),
@@ -23,6 +24,8 @@ const TOOLS: [(&str, &str); 19] = [
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("ssh-keygen", "openssh-client"),
+    ("ssh-keyscan", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("strace", "strace"),
     ("tmux", "tmux"),
     ("vim", "vim"),

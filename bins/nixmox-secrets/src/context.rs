@@ -65,6 +65,11 @@ impl Context {
         self.loaded.get()
     }
 
+    /// Returns who talks to the person at the terminal.
+    pub(crate) fn interaction(&self) -> &Interaction {
+        &self.interaction
+    }
+
     /// Uses these keys instead of the user's.
     pub(crate) fn with_keys(self, loaded: Loaded) -> Self {
         Self { loaded: OnceCell::from(loaded), ..self }

@@ -100,6 +100,34 @@ fn list(paths: &[PathBuf]) -> String {
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
+/// Names the directories that killed processes left in these places.
+pub fn stale(places: &Places) -> Vec<PathBuf> {
+    places.all().flat_map(directory::stale).collect()
+}
+
+/// Wipes and removes what [`stale`] names.
+pub fn remove_stale(places: &Places) {
+    places.all().for_each(directory::remove_stale);
+}
+
+/// Overwrites a regular file with zeros and removes it; a link is not followed.
+///
+/// What a file system keeps of old versions is beyond it.
+///
+/// # Errors
+///
+/// What the system says; [`io::ErrorKind::InvalidInput`] for a path without a file name or to something else.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    let bad = || io::Error::from(io::ErrorKind::InvalidInput);
+    let name = path.file_name().ok_or_else(bad)?;
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Err(bad());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let directory = File::open(above.unwrap_or(Path::new(".")))?;
+    wipe::remove(&directory, std::os::unix::ffi::OsStrExt::as_bytes(name))
+}
+
 /// A private directory that holds one plaintext file.
 pub struct Workspace {
     directory: Arc<Directory>,

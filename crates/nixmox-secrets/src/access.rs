@@ -1,5 +1,6 @@
 //! One host's keys, for files beside those that the fleet generates.
 
+use nixmox_hostkey::HostPublicKey;
 use nixmox_sops::{Identities, Recipient};
 use nixmox_topology::NodeName;
 
@@ -19,6 +20,15 @@ pub fn host_recipient(fleet: &Fleet, host: &str) -> Result<Recipient, Error> {
     let (host, files) = find(fleet, host)?;
     Recipient::parse(&files.public_key()?.age_recipient())
         .map_err(|source| Error::Recipient { host, source })
+}
+
+/// Returns the public key of `host` as it lies in the repository; what vouches for it, see [`host_recipient`].
+///
+/// # Errors
+///
+/// [`Error::NoSuchHost`], [`Error::NoHostKey`], [`Error::HostKey`].
+pub fn host_public_key(fleet: &Fleet, host: &str) -> Result<HostPublicKey, Error> {
+    find(fleet, host)?.1.public_key()
 }
 
 /// Opens a host's own key with an admin's keys.

@@ -103,6 +103,27 @@ pub fn load(sources: &Sources<'_>) -> Loaded {
     loaded
 }
 
+/// Loads one key file: age identities, a line each, or an OpenSSH private key.
+///
+/// # Errors
+///
+/// [`SourceError`]; a file that is not there is one that cannot be read.
+pub fn load_file(
+    path: &Path,
+    interaction: Option<&Interaction>,
+) -> Result<Identities, SourceError> {
+    let missing = || SourceError::Read(io::ErrorKind::NotFound.into());
+    let text = read_key_file(path)?.ok_or_else(missing)?;
+    let is_ssh = |text: &str| {
+        text.trim_start().starts_with("-----BEGIN ") && text.contains("PRIVATE KEY-----")
+    };
+    match text.as_str().filter(|text| is_ssh(text)) {
+        Some(ssh) => Identities::parse_ssh(&SecretString::new(ssh), interaction),
+        None => Identities::parse_keys(&text, KeyText::Lines, interaction),
+    }
+    .map_err(SourceError::Key)
+}
+
 impl Loaded {
     fn add(&mut self, (source, found): (Source, Option<Result<Identities, SourceError>>)) {
         self.tried.push(source.clone());

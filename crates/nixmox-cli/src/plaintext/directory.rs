@@ -1,6 +1,8 @@
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -122,6 +124,17 @@ fn sweep_in(directory: BorrowedFd<'_>, prefix: &str, keep: &[&str]) -> Vec<Strin
 
 /// Removes directories in `place` that nobody holds a lock on: their processes are dead.
 pub(super) fn remove_stale(place: &Path) {
+    each_stale(place, &mut |parent, name, fd| remove_locked(parent, name, fd));
+}
+
+/// Names directories in `place` that nobody holds a lock on.
+pub(super) fn stale(place: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    each_stale(place, &mut |_, name, _| found.push(place.join(OsStr::from_bytes(name))));
+    found
+}
+
+fn each_stale(place: &Path, found: &mut dyn FnMut(&OwnedFd, &[u8], &OwnedFd)) {
     let Ok(parent) = open_directory(place) else { return };
     for name in wipe::names(&parent).unwrap_or_default() {
         if !name.starts_with(PREFIX.as_bytes()) {
@@ -130,7 +143,7 @@ pub(super) fn remove_stale(place: &Path) {
         let Ok(fd) = open_within(&parent, &name) else { continue };
         let mine = fstat(&fd).is_ok_and(|stat| is_mine(&stat));
         if mine && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove_locked(&parent, &name, &fd);
+            found(&parent, &name, &fd);
         }
     }
 }
