@@ -180,6 +180,9 @@ fn no_command_leaks_in_success() {
         case(&["import", given("plain.yaml")], 0),
         case(&["import", "-", "--format", "nix"], 0)
             .stdin(format!("{{ nodes.router1.psk = \"4{CANARY}\"; }}")),
+        case(&["doctor"], 1),
+        case(&["doctor", "--json", "--store", given("")], 1),
+        case(&["consumers", "router1"], 1).stdin("{}"),
         case(&["encrypt", given("plain.yaml"), "--output", "x.yaml"], 0),
         case(&["encrypt", given("plain.yaml"), "--node", "router1"], 0),
         case(&["decrypt", file, "--node", "router1"], 0).shows(),
@@ -194,6 +197,38 @@ fn no_command_leaks_in_success() {
     }
     let covered: BTreeSet<String> = cases.iter().map(|case| case.args[0].to_owned()).collect();
     assert_eq!(covered, commands(&env), "every command must be run with the mark");
+}
+
+/// Trees of other tools with the mark in them, and shell histories and leftovers that hold it in the open.
+#[test]
+fn what_others_left_is_taken_and_found_without_a_word_of_it() {
+    let env = marked(Shape::default());
+    let given = |name: &str| -> &'static str {
+        env.path("given").join(name).display().to_string().leak()
+    };
+    env.give("plain.yaml", format!("psk: {CANARY}\n"));
+    for tree in ["agenix", "sops"] {
+        fs::create_dir(given(tree)).unwrap();
+    }
+    let rules = fs::read_to_string(env.path("fleet/.sops.yaml")).unwrap();
+    let me = rules.split_whitespace().find(|word| word.starts_with("age1")).unwrap();
+    env.tool("age", &["-r", me, "-o", given("agenix/psk.age"), given("plain.yaml")]);
+    env.give("agenix/secrets.nix", format!("{{ \"psk.age\".publicKeys = [ \"{me}\" ]; }}"));
+    env.run(&["encrypt", given("plain.yaml"), "--output", given("sops/a.yaml")]).ends(0);
+    nixmox_tests::copy_tree(&env.path("fleet"), Path::new(given("nixverse")));
+    for tool in ["nixverse", "agenix", "sops"] {
+        check(&env, &case(&["import", tool, given(tool), "--dry-run", "--json"], 0));
+        check(&env, &case(&["import", tool, given(tool), "--accept-host-keys"], 0));
+    }
+    // Told with its place and without its value, wherever it is.
+    env.give("agenix/psk", CANARY);
+    let store = given("agenix");
+    let found = check(&env, &case(&["doctor", "--store", store], 1));
+    assert!(found.out.contains("value-in-store"), "{found:#?}");
+    let drilled = check(&env, &case(&["doctor", "--drill", given("plain.yaml")], 2));
+    assert!(drilled.err.contains("is no key file"), "{drilled:#?}");
+    check(&env, &case(&["consumers", "router1"], 2).stdin(CANARY));
+    check(&env, &case(&["import", "agenix", given("sops")], 100));
 }
 
 #[test]

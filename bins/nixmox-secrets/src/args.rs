@@ -173,19 +173,22 @@ pub(crate) enum Command {
         #[command(flatten)]
         evaluate: Evaluate,
     },
-    /// Take the secrets of a plain YAML, JSON or Nix file into the master
+    /// Take secrets in: of a plain YAML, JSON or Nix file, or of everything that another tool keeps
     ///
-    /// The file has the master's shape: `nodes`, then hosts and groups, then their secrets. Delete it afterwards.
-    Import {
-        /// The plain file; `-` for standard input with --format.
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-        /// What it is written in; without it the file's ending tells.
-        #[arg(long, value_enum)]
-        format: Option<PlainFormat>,
-        #[command(flatten)]
-        write: Write,
-    },
+    /// A file has the master's shape: `nodes`, then hosts and groups, then their secrets. Delete it afterwards.
+    #[command(args_conflicts_with_subcommands = true)]
+    Import(crate::commands::import::Import),
+    /// Find plaintext, keys and machines that are not as they should be, with the way out
+    ///
+    /// Looks for what tools leave behind, for key files that others can read, for current values in the work tree, the
+    /// git history, temporary files and shell histories, and tries every key at hand on everything it should open.
+    /// Prints places, never a value. Ends with 1 when something has to be done; notes alone end with 0.
+    Doctor(crate::commands::doctor::Doctor),
+    /// Compare what a host's configuration declares (`sops.secrets`) with what is delivered to it
+    ///
+    /// Finds what is missing, unused, not a string, out of sops-nix's reach, or taken from another file than the
+    /// host's. Ends with 1 when something was found. Without a key for the master the names in the sealed files tell.
+    Consumers(crate::commands::consumers::Consumers),
     /// Encrypt any file as sops does, to the recipients of `.sops.yaml` or to a host
     Encrypt(Crypt),
     /// Decrypt any sops file with your keys, or with a host's

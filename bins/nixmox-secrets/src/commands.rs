@@ -3,12 +3,15 @@
 pub(crate) mod access;
 mod change;
 mod check;
+pub(crate) mod consumers;
 mod crypt;
 mod demo;
 pub(crate) mod due;
+pub(crate) mod doctor;
 mod edit;
 mod ever;
 pub(crate) mod generate;
+pub(crate) mod import;
 mod init;
 mod input;
 mod pages;
@@ -34,9 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Edit(edit) => edit::edit(&context()?, edit),
         Command::Set(set) => change::set(&context()?, set),
         Command::Unset(unset) => change::unset(&context()?, unset),
-        Command::Import { file, format, write } => {
-            change::import(&context()?, (file, *format), *write)
-        }
+        Command::Import(import) => import::run(&context()?, import),
         Command::Get { path, evaluate } => read::get(&context()?, path, *evaluate),
         Command::List { node, evaluate } => read::list(&context()?, node.as_deref(), *evaluate),
         Command::Show { host, reveal, evaluate } => {
@@ -59,6 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Who(who) => access::who(&context()?, who),
         Command::Access => access::access(&context()?),
         Command::Check { keyless, evaluate } => check::check(&context()?, *keyless, *evaluate),
+        Command::Doctor(doctor) => doctor::run(&context()?, doctor),
+        Command::Consumers(consumers) => consumers::run(&context()?, consumers),
         Command::Encrypt(crypt) => crypt::encrypt(args, crypt),
         Command::Decrypt(crypt) => crypt::decrypt(args, crypt),
         Command::Completions { shell } => pages::completions(*shell),

@@ -41,6 +41,12 @@ impl NixEvaluator for NixInstantiate {
     }
 }
 
+/// Returns who is asked about group files of the tree at `root`.
+pub(crate) fn asker(root: &Path) -> impl Fn(&RelPath) -> Option<Vec<String>> + use<> {
+    let root = root.to_owned();
+    move |file| members(&root, file)
+}
+
 /// Asks Nix for the members of a group file, which holds no secrets; nothing when Nix is missing or refuses.
 pub(crate) fn members(root: &Path, file: &RelPath) -> Option<Vec<String>> {
     let path = root.join(file.as_str()).canonicalize().ok()?;

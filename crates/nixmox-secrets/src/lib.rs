@@ -18,6 +18,9 @@
 //! | make declared secrets anew, see what is declared | [`regenerate`], [`view`] |
 //! | find values that are past their age, or that a broken host could read | [`due`](fn@due), [`exposure`] |
 //! | check every sealed file | [`check`](fn@check) |
+//! | take over what Nixverse, sops or agenix keep | [`takeover`] |
+//! | find plaintext, keys and machines that are not as they should be | [`doctor`](mod@doctor) |
+//! | compare what a configuration declares with what is delivered | [`consumers`] |
 //! | seal or open other files for a host | [`host_recipient`], [`host_identities`] |
 //! | read and commit files | [`store`] |
 //!
@@ -83,8 +86,10 @@ mod admins;
 mod ages;
 mod base;
 mod check;
+pub mod consumers;
 mod digests;
 mod due;
+pub mod doctor;
 mod edit;
 mod error;
 mod fleet;
@@ -104,8 +109,9 @@ mod rules;
 mod scan;
 pub mod store;
 mod strict;
+pub mod takeover;
 
-pub use access::{host_identities, host_recipient};
+pub use access::{host_identities, host_public_key, host_recipient};
 pub use check::{Checked, Problem, ProblemKind, check};
 pub use due::{Due, DueValue, Exposure, Why, due, exposure};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};
