@@ -203,9 +203,8 @@ fn no_command_leaks_in_success() {
 #[test]
 fn what_others_left_is_taken_and_found_without_a_word_of_it() {
     let env = marked(Shape::default());
-    let given = |name: &str| -> &'static str {
-        env.path("given").join(name).display().to_string().leak()
-    };
+    let given =
+        |name: &str| -> &'static str { env.path("given").join(name).display().to_string().leak() };
     env.give("plain.yaml", format!("psk: {CANARY}\n"));
     for tree in ["agenix", "sops"] {
         fs::create_dir(given(tree)).unwrap();

@@ -179,6 +179,9 @@ fn rules_beyond_plain_data_are_asked_of_nix() {
     assert!(ran.err.contains("with --nix an installed Nix evaluates it"), "{}", ran.err);
     let planned = json(&agenix.import(&["--dry-run", "--nix", "--json"]).ends(0));
     assert_eq!(planned["values"].as_array().unwrap().len(), 4);
+    // Of anything beside the tree a real Nix reads nothing for it.
+    fs::write(&rules, "builtins.seq (builtins.readFile /etc/passwd) (import ./rules.nix)").unwrap();
+    agenix.import(&["--dry-run", "--nix"]).ends(2);
 }
 
 #[test]

@@ -41,10 +41,17 @@ impl NixEvaluator for NixInstantiate {
     }
 }
 
-/// Returns who is asked about group files of the tree at `root`.
-pub(crate) fn asker(root: &Path) -> impl Fn(&RelPath) -> Option<Vec<String>> + use<> {
-    let root = root.to_owned();
-    move |file| members(&root, file)
+/// Evaluates a file of somebody else's tree, which may look at nothing but that tree, and fetches nothing.
+///
+/// `expression` is a function of the file, such as `builtins.attrNames`; the answer is JSON.
+pub(crate) fn foreign(root: &Path, file: &str, expression: &str) -> Option<Vec<u8>> {
+    let mut search = std::ffi::OsString::from("nixmox-tree=");
+    search.push(root.canonicalize().ok()?);
+    let expression = format!("{{ file }}: {expression} (import (<nixmox-tree> + (\"/\" + file)))");
+    let mut nix = nix(&["--eval", "--strict", "--json", "--option", "restrict-eval", "true"]);
+    nix.arg("-I").arg(search).args(["--expr", &expression, "--argstr", "file", file]);
+    let output = nix.stdin(Stdio::null()).output().ok()?;
+    output.status.success().then_some(output.stdout)
 }
 
 /// Asks Nix for the members of a group file, which holds no secrets; nothing when Nix is missing or refuses.

@@ -18,6 +18,7 @@ use nixmox_topology::NodeName;
 use crate::Error;
 use crate::edit::{Options, open};
 use crate::fleet::{FILE_LIMIT, Fleet};
+use crate::generated::view;
 use crate::hosts::HostFiles;
 use crate::master;
 use crate::plan::wanted;
@@ -155,8 +156,9 @@ impl Delivery {
         }
         let (fleet, master) = open(root, options)?;
         let tree = master::evaluate(master.form, &master.text, options.real_nix)?;
-        let nodes = master::nodes(&tree)?;
-        let delivered = nixmox_cascade::resolve(&fleet.topology, &nodes).map_err(Error::Cascade)?;
+        let view = view(&fleet, &master, master::nodes(&tree)?, options)?;
+        let delivered =
+            nixmox_cascade::resolve(&fleet.topology, view.nodes()).map_err(Error::Cascade)?;
         let resolved = wanted(delivered)?;
         let resolved = resolved.into_iter().map(|(host, tree)| (host, Outline::of(&tree)));
         let files = HostFiles::read_all(&fleet)?;

@@ -15,7 +15,8 @@ use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure, Hardening, Progress, plaintext};
 use nixmox_secrets::doctor::{Drill, Finding, Needles, Severity, Trouble, admins, drill};
 use nixmox_secrets::identities::load_file;
-use nixmox_secrets::{Error, Fleet, Master, master};
+use nixmox_secrets::{Error, Fleet, Master, Options, master, view};
+use nixmox_tree::SecretTree;
 use serde_json::json;
 
 use super::{print, print_json};
@@ -176,7 +177,9 @@ fn needles(
         }
         Err(error) => return Err(explain(error)),
     };
-    let tree = master::evaluate(opened.form(), opened.text(), options.real_nix).map_err(explain)?;
+    let written =
+        master::evaluate(opened.form(), opened.text(), options.real_nix).map_err(explain)?;
+    let tree = with_generated(&options, (fleet, &opened), written, examined);
     let needles = Needles::of(&tree).map_err(|error| {
         Failure::new(Exit::Failure, "the values cannot be looked for").because(error)
     })?;
@@ -186,6 +189,33 @@ fn needles(
     };
     examined.looked.push(format!("looked for {}{short}", plural(needles.len(), "value")));
     Ok(Some(needles))
+}
+
+/// Puts the values that were made beside those that were written, but for their public parts.
+fn with_generated(
+    options: &Options<'_>,
+    (fleet, opened): (&Fleet, &Master),
+    mut tree: SecretTree,
+    examined: &mut Examined,
+) -> SecretTree {
+    let Ok(nodes) = master::nodes(&tree) else { return tree };
+    let view = match view(fleet, opened, nodes, options) {
+        Ok(view) => view,
+        Err(error) => {
+            examined.found(Trouble::NotSearched(error.to_string()), "generated values");
+            return tree;
+        }
+    };
+    let mut nodes = view.nodes().clone();
+    for listed in view.list() {
+        for part in &listed.public {
+            let place = listed.item.stands_at().part(part);
+            let path: Vec<String> = std::iter::once(place.level).chain(place.path).collect();
+            nodes.remove_at(&path);
+        }
+    }
+    tree.insert("nodes", nodes.into());
+    tree
 }
 
 /// Looks for leftovers and values in the work tree, git, temporary files, shell histories and the store.

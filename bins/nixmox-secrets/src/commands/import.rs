@@ -1,7 +1,6 @@
 //! `import`: a plain file, or a tree of Nixverse, sops or agenix.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
 use jiff::Timestamp;
@@ -21,8 +20,8 @@ use super::input::read_file;
 use super::{print, print_json};
 use crate::args::{PlainFormat, Write};
 use crate::context::Context;
-use crate::git;
 use crate::report::{self, Tense};
+use crate::{git, real_nix};
 
 /// Arguments of `import`.
 #[derive(ClapArgs, Debug)]
@@ -44,7 +43,7 @@ pub(crate) struct Import {
 enum From {
     /// Take over another repository of Nixverse: values, nodes, host keys
     ///
-    /// A repository that is to stay where it is needs no import: run `status --accept-admins --accept-host-keys` there.
+    /// A repository that is to stay where it is needs no import: run `seal --accept-admins --accept-host-keys` there.
     Nixverse(Tree),
     /// Take over a directory of sops files: each goes to the hosts among its recipients
     Sops(Tree),
@@ -163,7 +162,10 @@ fn read(context: &Context, from: &From, into: Into<'_>) -> Result<Taken, Takeove
     let (From::Nixverse(tree) | From::Sops(tree) | From::Agenix(tree)) = from;
     let options = context.options(tree.write.trust, tree.write.evaluate);
     if let From::Nixverse(_) = from {
-        let ask = crate::real_nix::asker(&tree.dir);
+        let ask = |file: &RelPath| {
+            let names = real_nix::foreign(&tree.dir, file.as_str(), "builtins.attrNames")?;
+            serde_json::from_slice(&names).ok()
+        };
         return nixverse(&tree.dir, into, &ask, options.real_nix);
     }
     let hosts = Hosts::gather(into, &given(tree)?)?;
@@ -211,16 +213,8 @@ fn text(path: &Path) -> Option<SecretString> {
 
 /// Lets a real Nix evaluate rules of agenix, which hold no secrets.
 fn rules_by_nix(directory: &Path) -> Option<Value> {
-    let mut nix = nixmox_cli::scrubbed(Command::new("nix-instantiate"));
-    nix.args(["--eval", "--strict", "--json", "--option", "allow-import-from-derivation", "false"]);
-    nix.arg(directory.join("secrets.nix").canonicalize().ok()?);
-    let output = nix.stdin(Stdio::null()).stderr(Stdio::inherit()).output().ok()?;
-    let answer = SecretBytes::new(output.stdout);
-    output
-        .status
-        .success()
-        .then(|| nixmox_nix::read_answer(&answer).ok().map(Value::Tree))
-        .flatten()
+    let answer = real_nix::foreign(directory, "secrets.nix", "")?;
+    nixmox_nix::read_answer(&SecretBytes::new(answer)).ok().map(Value::Tree)
 }
 
 fn same_directory(one: &Path, other: &Path) -> bool {
@@ -314,7 +308,7 @@ fn explain(context: &Context, error: TakeoverError) -> Failure {
         error @ TakeoverError::Itself => failure(
             Exit::Usage,
             error,
-            "it is taken over in place: nixmox-secrets edit --accept-admins --accept-host-keys",
+            "it is taken over in place: nixmox-secrets seal --accept-admins --accept-host-keys",
         ),
         error @ TakeoverError::Collision { .. } => failure(
             Exit::Usage,

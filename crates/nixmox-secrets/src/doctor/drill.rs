@@ -17,7 +17,7 @@ pub struct Drill {
     pub recipients: BTreeMap<String, Drilled>,
     /// Files that no key at hand opens, with the cause.
     pub closed: Vec<(RelPath, String)>,
-    /// How many files were tried: the master and every host's private key.
+    /// How many files were tried: the master, generated values, and every host's private keys.
     pub files: usize,
 }
 
@@ -59,7 +59,7 @@ impl Drill {
     }
 }
 
-/// Tries keys on the master and on every host's private key, recipient by recipient.
+/// Tries keys on the master, on generated values and on every host's private keys, recipient by recipient.
 ///
 /// # Errors
 ///
@@ -69,8 +69,12 @@ pub fn drill(fleet: &Fleet, identities: &Identities) -> Result<Drill, Error> {
     let twin = if layout.private { Some(layout.public_twin().master()?) } else { None };
     let master = Generated::read(fleet, layout.master()?, twin)?;
     let hosts = HostFiles::read_all(fleet)?;
-    let keys = hosts.values().map(|files| (&files.key, Some(Format::Binary)));
-    let files: Vec<_> = std::iter::once((&master, None)).chain(keys).collect();
+    let generated = Generated::read_generated(fleet)?;
+    let keys = hosts.values().flat_map(|files| {
+        let [next, _] = &files.next;
+        [(&files.key, Some(Format::Binary)), (next, Some(Format::Binary))]
+    });
+    let files: Vec<_> = [(&master, None), (&generated, None)].into_iter().chain(keys).collect();
     let tried: Vec<_> =
         files.par_iter().filter_map(|(file, f)| tried(file, *f, identities)).collect();
     // A key that does not say its recipient may be anybody's.

@@ -23,6 +23,8 @@ const MAX_FILES: usize = 1_000_000;
 const MAX_DEPTH: usize = 64;
 /// How deep temporary files are searched: programs make one directory, sometimes one in it.
 const TEMPORARY_DEPTH: usize = 3;
+/// The largest temporary file that is searched, in bytes.
+const TEMPORARY_LIMIT: u64 = 16 * 1024 * 1024;
 /// The largest shell history, in bytes.
 const HISTORY_LIMIT: u64 = 256 * 1024 * 1024;
 /// Histories below the home directory, and how they are read.
@@ -168,14 +170,19 @@ pub(super) fn temporary(root: &Path, needles: &Needles, examined: &mut Examined)
     let fleet = root.canonicalize().ok();
     let user = rustix::process::geteuid().as_raw();
     let is_own = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == user);
+    let real = |path: &Path| path.canonicalize().ok();
+    let home = std::env::home_dir().and_then(|home| real(&home));
     let skip = |path: &Path| {
-        !is_own(path) || path.canonicalize().ok() == fleet || path.join(".git").exists()
+        let known = real(path) == fleet || real(path) == home;
+        known || !is_own(path) || path.join(".git").exists()
     };
     let mut walk =
         Walk { depth: TEMPORARY_DEPTH, skip: &skip, files: Vec::new(), problems: Vec::new() };
     walk.below(&top, 0);
     let progress = searching("temporary files");
-    for path in walk.files.iter().filter(|path| is_own(path)) {
+    // What editors work on is small.
+    let small = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.len() <= TEMPORARY_LIMIT);
+    for path in walk.files.iter().filter(|path| is_own(path) && small(path)) {
         progress.say(&path.display().to_string());
         // What others remove while we look is of no interest.
         let found = open_regular(path).and_then(|mut file| needles.scan(&mut file));
