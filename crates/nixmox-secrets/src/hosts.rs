@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::fleet::Fleet;
-use crate::layout::{HostPaths, Layout};
+use crate::layout::{HostPaths, Layout, PRIVATE};
 use crate::store::RelPath;
 
 /// One generated file: where it belongs, where it lies, and what it holds.
@@ -58,6 +58,11 @@ impl Generated {
             }
             (bytes, None) => Ok(Self { path, bytes, strayed: None }),
         }
+    }
+
+    /// Names a file that is not there.
+    fn absent(path: RelPath) -> Self {
+        Self { path, bytes: None, strayed: None }
     }
 
     /// Reads the sealed values that were generated.
@@ -117,6 +122,14 @@ impl HostFiles {
     fn read_at(fleet: &Fleet, host: &NodeName, former: &[(Area, &str)]) -> Result<Self, Error> {
         let directory = fleet.topology.dir(host);
         let HostPaths { sealed, key, public } = fleet.layout.host(&directory)?;
+        if !has_home(fleet, &directory)? {
+            let [sealed, key, public] = [sealed, key, public].map(Generated::absent);
+            let mut files = Self { sealed, key, public, next: next(fleet, &directory)? };
+            if !former.is_empty() {
+                files.follow(fleet, host, former)?;
+            }
+            return Ok(files);
+        }
         let twin = if fleet.layout.private {
             Some(fleet.layout.public_twin().host(&directory)?)
         } else {
@@ -238,9 +251,8 @@ impl HostFiles {
 /// Reads the key pair that a host is to get, where the walk over the fleet saw one.
 fn next(fleet: &Fleet, directory: &str) -> Result<[Generated; 2], Error> {
     let (key, public) = fleet.layout.next(directory)?;
-    let absent = |path| Generated { path, bytes: None, strayed: None };
     if !fleet.next_dirs.contains(directory) {
-        return Ok([absent(key), absent(public)]);
+        return Ok([key, public].map(Generated::absent));
     }
     let twin = fleet.layout.private.then(|| fleet.layout.public_twin().next(directory));
     let (t_key, t_public) = twin.transpose()?.unzip();
@@ -292,6 +304,14 @@ fn read_pair(
         return Err(Error::MismatchedHostKey { key: path(), public: public.place().clone() });
     }
     Ok(key)
+}
+
+/// Tells whether a host has a directory: where it has none, none of its files needs to be looked for one by one.
+fn has_home(fleet: &Fleet, directory: &str) -> Result<bool, Error> {
+    let store = fleet.store();
+    let private = format!("{PRIVATE}/{directory}");
+    let overlaid = fleet.layout.private && store.has_dir(&RelPath::parse(&private)?)?;
+    Ok(overlaid || store.has_dir(&RelPath::parse(directory)?)?)
 }
 
 /// Returns the directories of all hosts of the fleet.

@@ -141,6 +141,14 @@ impl Store {
         }
     }
 
+    /// Tells whether a directory is there.
+    ///
+    /// # Errors
+    /// As [`Store::entries`].
+    pub(crate) fn has_dir(&self, path: &RelPath) -> Result<bool, StoreError> {
+        Ok(self.beneath.dir(path)?.is_some())
+    }
+
     /// Lists a directory in byte order of the names; one that is missing is empty.
     ///
     /// # Errors

@@ -1,13 +1,13 @@
 //! Opens paths beneath a directory, one component after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode as Permissions, OFlags, Stat, fchmod, fstat, mkdirat, openat,
-    statat,
+    AtFlags, Dir, FileType, Mode as Permissions, OFlags, RawMode, Stat, fchmod, fstat, mkdirat,
+    openat, statat,
 };
 use rustix::io::Errno;
 
@@ -24,16 +24,24 @@ const MAX_KNOWN: usize = 64;
 pub(super) struct Beneath {
     root: Arc<OwnedFd>,
     known: Mutex<BTreeMap<RelPath, Arc<OwnedFd>>>,
+    /// Directories that were found to be absent, where one look at each is enough.
+    absent: Option<Mutex<BTreeSet<RelPath>>>,
 }
 
 impl Beneath {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root: Arc::new(root), known: Mutex::default() }
+        Self { root: Arc::new(root), known: Mutex::default(), absent: None }
     }
 
     /// Returns the same directory with nothing remembered.
     pub(super) fn again(other: &Self) -> Self {
-        Self { root: Arc::clone(&other.root), known: Mutex::default() }
+        Self { root: Arc::clone(&other.root), known: Mutex::default(), absent: None }
+    }
+
+    /// Returns the same directory with nothing remembered yet, for one look at many paths: what is absent the first
+    /// time is absent until it is made through this value.
+    pub(super) fn at_once(other: &Self) -> Self {
+        Self { absent: Some(Mutex::default()), ..Self::again(other) }
     }
 
     pub(super) fn forget(&self) {
@@ -52,18 +60,29 @@ impl Beneath {
         let Some((parent, name)) = path.split() else {
             return Ok(Some(Arc::clone(&self.root)));
         };
+        if self.absent().is_some_and(|absent| absent.contains(path)) {
+            return Ok(None);
+        }
         // As deep as a path has components, of which there are few.
         let Some(above) = self.dir(&parent)? else {
             return Ok(None);
         };
         match open_dir(&*above, name, path)? {
-            None => Ok(None),
+            None => {
+                self.absent().as_mut().map(|absent| absent.insert(path.clone()));
+                Ok(None)
+            }
             Some(dir) => Ok(Some(self.remember(path, dir))),
         }
     }
 
+    fn absent(&self) -> Option<MutexGuard<'_, BTreeSet<RelPath>>> {
+        self.absent.as_ref().map(|absent| absent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn remember(&self, path: &RelPath, dir: OwnedFd) -> Arc<OwnedFd> {
         let dir = Arc::new(dir);
+        self.absent().as_mut().map(|absent| absent.remove(path));
         let mut known = self.known();
         if known.len() >= MAX_KNOWN {
             known.clear();
@@ -93,7 +112,7 @@ impl Beneath {
         }
         let gone = || StoreError::io(path, "opening", Errno::NOENT);
         let dir = open_dir(&*above, name, path)?.ok_or_else(gone)?;
-        fchmod(&dir, Permissions::from_raw_mode(0o755)).map_err(failed)?;
+        set_mode(&dir, 0o755).map_err(failed)?;
         Ok(self.remember(path, dir))
     }
 
@@ -174,6 +193,15 @@ fn stat(dir: impl AsFd, name: &str, path: &RelPath) -> Result<Option<Stat>, Stor
         Ok(found) => Ok(Some(found)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(StoreError::io(path, "reading", errno)),
+    }
+}
+
+/// Gives a file or directory its permissions, whatever the umask; one that has them is not written to again.
+pub(super) fn set_mode(file: impl AsFd, bits: RawMode) -> rustix::io::Result<()> {
+    let wanted = Permissions::from_raw_mode(bits);
+    match fstat(&file)?.st_mode & 0o7777 {
+        found if found == bits => Ok(()),
+        _ => fchmod(file, wanted),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustix::fs::{Access, AtFlags, accessat, fstat, unlinkat};
@@ -16,7 +17,7 @@ use super::txn::{self, Txn};
 use super::{Changes, EntryKind, Locked, MAX_FILE, RelPath, StoreError};
 use super::{sha256, sync};
 
-/// How many files are hashed on one core before another is worth its start.
+/// How many files are hashed or staged on one core before another is worth its start.
 const SHARE: usize = 64;
 
 /// The most bytes that a journal may have.
@@ -39,8 +40,9 @@ impl Locked<'_> {
     /// [`StoreError::Unapplied`] when the disk failed after the commit was decided.
     pub fn commit(&mut self, changes: Changes) -> Result<(), StoreError> {
         changes.check()?;
-        let beneath = Beneath::again(&self.store.beneath);
-        check_targets(&beneath, &self.own, &changes)?;
+        check_targets(&Beneath::at_once(&self.store.beneath), &self.own, &changes)?;
+        // It looks at every path anew, right before the commit is decided.
+        let beneath = Beneath::at_once(&self.store.beneath);
         if changes.is_empty() {
             return hashes(&beneath, &changes).map(|_| ());
         }
@@ -63,13 +65,26 @@ fn check_targets(beneath: &Beneath, own: &OwnedFd, changes: &Changes) -> Result<
             None | Some(EntryKind::File) => {}
             Some(kind) => return Err(refused(path, kind)),
         }
-        let Some((parent, _)) = path.split() else { continue };
-        if !checked.contains(&parent) {
-            check_dir(beneath, own, path)?;
-            checked.insert(parent);
+        let Some((above, dir)) = nearest(beneath, path)? else { continue };
+        if !checked.contains(&above) {
+            check_open_dir(&dir, own, &above)?;
+            checked.insert(above);
         }
     }
     Ok(())
+}
+
+/// Finds the nearest directory above a file that is there.
+fn nearest(
+    beneath: &Beneath,
+    file: &RelPath,
+) -> Result<Option<(RelPath, Arc<OwnedFd>)>, StoreError> {
+    for path in file.ancestors() {
+        if let Some(dir) = beneath.dir(&path)? {
+            return Ok(Some((path, dir)));
+        }
+    }
+    Ok(None)
 }
 
 /// Checks that a file can be renamed into the nearest directory above it that is there.
@@ -78,35 +93,49 @@ pub(super) fn check_dir(
     own: &OwnedFd,
     file: &RelPath,
 ) -> Result<(), StoreError> {
-    for path in file.ancestors() {
-        let Some(dir) = beneath.dir(&path)? else { continue };
-        let failed = |errno| StoreError::io(&path, "writing to", errno);
-        let device = |dir: &OwnedFd| fstat(dir).map(|found| found.st_dev).map_err(failed);
-        if device(&dir)? != device(own)? {
-            return Err(StoreError::OtherFileSystem { path });
-        }
-        let access = Access::WRITE_OK | Access::EXEC_OK;
-        return accessat(dir.as_fd(), ".", access, AtFlags::empty()).map_err(failed);
+    match nearest(beneath, file)? {
+        Some((path, dir)) => check_open_dir(&dir, own, &path),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn check_open_dir(dir: &OwnedFd, own: &OwnedFd, path: &RelPath) -> Result<(), StoreError> {
+    let failed = |errno| StoreError::io(path, "writing to", errno);
+    let device = |dir: &OwnedFd| fstat(dir).map(|found| found.st_dev).map_err(failed);
+    if device(dir)? != device(own)? {
+        return Err(StoreError::OtherFileSystem { path: path.clone() });
+    }
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(dir.as_fd(), ".", access, AtFlags::empty()).map_err(failed)
 }
 
 /// Stages the files and decides the commit.
 fn decide(beneath: &Beneath, txn: &Txn, changes: &Changes) -> Result<Vec<Operation>, StoreError> {
-    let at_once = sync::at_once(changes.writes.len());
-    for (index, file) in changes.writes.iter().enumerate() {
-        txn.stage(index, file, !at_once)?;
-    }
-    if at_once {
-        txn.sync_all()?;
-    }
-    let operations = operations(changes, &hashes(beneath, changes)?);
+    let staged = stage(txn, changes)?;
+    let operations = operations(changes, staged, &hashes(beneath, changes)?);
     let bytes = journal::format(&operations)?;
     if bytes.len() > MAX_JOURNAL {
         return Err(StoreError::TooLarge { path: txn::journal(), limit: MAX_JOURNAL });
     }
     txn.publish(&bytes)?;
     Ok(operations)
+}
+
+/// Stages the files, many of them on all cores, makes them durable, and returns their hashes.
+fn stage(txn: &Txn, changes: &Changes) -> Result<Vec<[u8; 32]>, StoreError> {
+    let at_once = sync::at_once(changes.writes.len());
+    let files: Vec<_> = changes.writes.iter().enumerate().collect();
+    let hashes: Vec<Result<_, StoreError>> = files
+        .into_par_iter()
+        .with_min_len(if at_once { SHARE } else { usize::MAX })
+        .map(|(index, file)| txn.stage(index, file, !at_once).map(|()| sha256(&file.1.bytes)))
+        .collect();
+    // Of several errors always the first file's, whichever thread was faster.
+    let hashes = hashes.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if at_once {
+        txn.sync_all()?;
+    }
+    Ok(hashes)
 }
 
 /// Hashes what stands at every path that matters, and compares it with what is expected.
@@ -156,15 +185,13 @@ pub(super) fn hash_of(file: File, path: &RelPath) -> Result<[u8; 32], StoreError
     Ok(hasher.finalize().into())
 }
 
-fn operations(changes: &Changes, hashes: &BTreeMap<&RelPath, Option<[u8; 32]>>) -> Vec<Operation> {
+fn operations(
+    changes: &Changes,
+    staged: Vec<[u8; 32]>,
+    hashes: &BTreeMap<&RelPath, Option<[u8; 32]>>,
+) -> Vec<Operation> {
     let old = |path| hashes.get(path).copied().flatten();
-    let contents: Vec<_> = changes.writes.values().collect();
-    let new: Vec<_> = contents
-        .into_par_iter()
-        .with_min_len(SHARE)
-        .map(|content| sha256(&content.bytes))
-        .collect();
-    let writes = changes.writes.iter().zip(new).enumerate();
+    let writes = changes.writes.iter().zip(staged).enumerate();
     let writes = writes.map(|(staged, ((path, content), new))| Operation::Write {
         path: path.clone(),
         staged,

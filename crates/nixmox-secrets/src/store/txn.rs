@@ -16,7 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::beneath::{Beneath, list, open_file};
+use super::beneath::{Beneath, list, open_file, set_mode};
 use super::lock::own_dir;
 use super::{FileContent, RelPath, StoreError, sync};
 
@@ -72,9 +72,9 @@ impl Txn {
         (path, content): (&RelPath, &FileContent),
         durable: bool,
     ) -> Result<(), StoreError> {
-        let mut file = self.make(&index.to_string(), path)?;
-        let mode = Permissions::from_raw_mode(RawMode::from(content.mode.bits()));
-        fchmod(&file, mode).map_err(|errno| StoreError::io(path, "writing", errno))?;
+        let bits = RawMode::from(content.mode.bits());
+        let mut file = self.make(&index.to_string(), path, bits)?;
+        set_mode(&file, bits).map_err(|errno| StoreError::io(path, "writing", errno))?;
         file.write_all(&content.bytes).map_err(|source| StoreError::io(path, "writing", source))?;
         if durable {
             sync::one(&file).map_err(|errno| StoreError::io(path, "syncing", errno))?;
@@ -82,9 +82,9 @@ impl Txn {
         Ok(())
     }
 
-    fn make(&self, name: &str, path: &RelPath) -> Result<File, StoreError> {
+    fn make(&self, name: &str, path: &RelPath, bits: RawMode) -> Result<File, StoreError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let mode = Permissions::from_raw_mode(0o600);
+        let mode = Permissions::from_raw_mode(bits);
         openat(&*self.dir, name, flags | OFlags::CLOEXEC, mode)
             .map(File::from)
             .map_err(|errno| StoreError::io(path, "writing", errno))
@@ -99,7 +99,7 @@ impl Txn {
     pub(super) fn publish(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let path = journal();
         let failed = |errno| StoreError::io(&path, "writing", errno);
-        let mut file = self.make(DRAFT, &path)?;
+        let mut file = self.make(DRAFT, &path, 0o600)?;
         file.write_all(bytes).map_err(|source| StoreError::io(&path, "writing", source))?;
         sync::one(&file).map_err(failed)?;
         self.sync()?;
