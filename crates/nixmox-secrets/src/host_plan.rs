@@ -127,14 +127,23 @@ impl HostPlan {
             Some(tree) => Some(sealed(context, (wanted, tree), keys, &mut plan, &mut rng)?),
             None => None,
         };
-        plan.move_strayed(wanted.files);
         plan.digests = HostDigests {
             next: next.as_ref().map(|next| next.digest(context, wanted.host)),
             key: context.new_key.key(wanted.host, &pair.private_file, &pair.public_file),
             admins: context.base.admins.apart(wanted.host),
             values: wanted.tree.map(|tree| context.new_key.values(wanted.host, tree)),
-            sealed: sealed.map(|bytes| context.new_key.sealed(wanted.host, &bytes)),
+            sealed: sealed.as_ref().map(|bytes| context.new_key.sealed(wanted.host, bytes)),
         };
+        let HostFiles { sealed: place, key, public, .. } = wanted.files;
+        let made =
+            [(key, Some(pair.private_file)), (public, Some(pair.public_file)), (place, sealed)];
+        for (file, bytes) in made {
+            // What is borrowed lies in the repository already.
+            if let Some(Cow::Owned(bytes)) = bytes {
+                plan.writes.push((file.path.clone(), bytes, Mode::Public));
+            }
+        }
+        plan.move_strayed(wanted.files);
         Ok(Some(plan))
     }
 
@@ -205,9 +214,7 @@ fn key_pair<'a>(
         Some(files) => found_pair(context, wanted, files, plan)?,
     };
     let Some(key) = &pair.opened else { return Ok(Some(pair)) };
-    let bytes = seal_key(context, (wanted.host, &wanted.files.key), key, rng)?;
-    plan.writes.push((wanted.files.key.path.clone(), bytes.clone(), Mode::Public));
-    pair.private_file = Cow::Owned(bytes);
+    pair.private_file = Cow::Owned(seal_key(context, (wanted.host, &wanted.files.key), key, rng)?);
     Ok(Some(pair))
 }
 
@@ -215,7 +222,6 @@ fn key_pair<'a>(
 fn made_pair<'a>(wanted: &Wanted<'_>, plan: &mut HostPlan, rng: &mut ChaCha20Rng) -> KeyPair<'a> {
     let key = HostKey::generate(rng);
     let line = format!("{}\n", key.public().to_openssh(&key_comment(wanted.host))).into_bytes();
-    plan.writes.push((wanted.files.public.path.clone(), line.clone(), Mode::Public));
     because(&mut plan.reasons, Reason::KeyMade);
     KeyPair {
         opened: Some(key),
@@ -320,9 +326,7 @@ fn sealed<'a>(
         }
     }
     let owners = owners(wanted, pair, next)?;
-    let bytes = seal_values(context, wanted, (owners, tree), keep.as_ref(), rng)?;
-    plan.writes.push((file.path.clone(), bytes.clone(), Mode::Public));
-    Ok(Cow::Owned(bytes))
+    seal_values(context, wanted, (owners, tree), keep.as_ref(), rng).map(Cow::Owned)
 }
 
 fn open_sealed(

@@ -105,10 +105,15 @@ impl Plan {
         let mut sealed_master = planner.seal_master(rng, now)?;
         sealed_master.ages = planner.ages(policy.is_some(), nodes, &sealed_master.key, now);
         let generated = planner.seal_generated(&settled, &sealed_master, rng, now)?;
-        let hosts = planner.hosts(&wanted, &sealed_master.key, rng, now)?;
-        let mut plan = planner.assemble(sealed_master, generated, hosts)?;
+        let seeds = planner.seeds(rng);
+        // The lint needs one core for as long as the hosts need all of them for a small part of their work.
+        let (hosts, lints) = rayon::join(
+            || planner.hosts(&wanted, seeds, &sealed_master.key, now),
+            || nixmox_cascade::lint(topology, nodes),
+        );
+        let mut plan = planner.assemble(sealed_master, generated, hosts?)?;
         plan.report.generated = settled.notes();
-        plan.report.lints = nixmox_cascade::lint(topology, nodes).map_err(Error::Cascade)?;
+        plan.report.lints = lints.map_err(Error::Cascade)?;
         Ok(plan)
     }
 
@@ -161,13 +166,15 @@ fn accept_admins(new: Option<NewAdmins>, accept: Accept) -> Result<bool, Error> 
 pub(crate) fn wanted(
     delivered: BTreeMap<NodeName, SecretTree>,
 ) -> Result<BTreeMap<NodeName, SecretTree>, Error> {
-    delivered
-        .into_iter()
+    let sealable: Vec<Result<_, Error>> = delivered
+        .into_par_iter()
         .map(|(host, tree)| match sealable(&tree) {
             Ok(tree) => Ok((host, tree)),
             Err((path, problem)) => Err(Error::Unsealable { host, path, problem }),
         })
-        .collect()
+        .collect();
+    // Of several errors always the first host's, whichever thread was faster.
+    sealable.into_iter().collect()
 }
 
 /// A plan in the making.
@@ -284,24 +291,25 @@ impl Planner<'_> {
         Ok(SealedMaster { key, data_key, bytes: Some(bytes), ages: None })
     }
 
-    /// Plans every host, on all cores; each has a random number generator of its own, seeded in order.
+    /// Seeds a random number generator for every host, in order.
+    fn seeds(&self, rng: &mut (impl RngCore + CryptoRng)) -> Vec<ChaCha20Rng> {
+        let seed = |_| {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            ChaCha20Rng::from_seed(seed)
+        };
+        self.base.files.keys().map(seed).collect()
+    }
+
+    /// Plans every host, on all cores.
     fn hosts(
         &self,
         wanted: &BTreeMap<NodeName, SecretTree>,
+        seeds: Vec<ChaCha20Rng>,
         new_key: &DigestKey,
-        rng: &mut (impl RngCore + CryptoRng),
         now: Timestamp,
     ) -> Result<Vec<HostPlan>, Error> {
-        let work: Vec<_> = self
-            .base
-            .files
-            .iter()
-            .map(|(host, files)| {
-                let mut seed = [0; 32];
-                rng.fill_bytes(&mut seed);
-                (host, files, ChaCha20Rng::from_seed(seed))
-            })
-            .collect();
+        let work: Vec<_> = self.base.files.iter().zip(seeds).collect();
         let context = HostContext {
             base: &self.base,
             identities: self.request.identities,
@@ -314,7 +322,7 @@ impl Planner<'_> {
         };
         let plans: Vec<Result<Option<HostPlan>, Error>> = work
             .into_par_iter()
-            .map(|(host, files, rng)| {
+            .map(|((host, files), rng)| {
                 HostPlan::new(&context, &Wanted { host, tree: wanted.get(host), files }, rng)
             })
             .collect();
