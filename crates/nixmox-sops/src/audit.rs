@@ -140,7 +140,16 @@ impl EncryptedFile {
 
 /// Lists what is wrong with the tree of a sealed file, whatever its metadata.
 pub(crate) fn structure(docs: &[Vec<Entry>], format: Format) -> Vec<Finding> {
-    let mut look = Look { found: Vec::new(), path: Vec::new() };
+    look(docs, format, true)
+}
+
+/// Lists what is wrong with the names and the empty containers of a tree; who sealed its leaves knows about them.
+pub(crate) fn skeleton(docs: &[Vec<Entry>], format: Format) -> Vec<Finding> {
+    look(docs, format, false)
+}
+
+fn look(docs: &[Vec<Entry>], format: Format, leaves: bool) -> Vec<Finding> {
+    let mut look = Look { found: Vec::new(), path: Vec::new(), leaves };
     for doc in docs {
         match doc.split_first() {
             // This section is always there, whether or not the text has it.
@@ -158,6 +167,8 @@ pub(crate) fn structure(docs: &[Vec<Entry>], format: Format) -> Vec<Finding> {
 struct Look {
     found: Vec<Finding>,
     path: Vec<String>,
+    /// Whether the leaves and comments are looked at too.
+    leaves: bool,
 }
 
 impl Look {
@@ -203,13 +214,16 @@ impl Look {
                     self.path.pop();
                 }
             }
-            leaf => self.sealed(leaf.as_str().unwrap_or_default(), FindingKind::UnsealedValue),
+            leaf if self.leaves => {
+                self.sealed(leaf.as_str().unwrap_or_default(), FindingKind::UnsealedValue)
+            }
+            _ => {}
         }
     }
 
     fn comment(&mut self, comment: &Comment) {
         let text = comment.text.expose();
-        if !text.is_empty() {
+        if self.leaves && !text.is_empty() {
             self.sealed(text, FindingKind::ClearComment);
         }
     }

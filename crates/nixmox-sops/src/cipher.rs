@@ -88,9 +88,9 @@ impl<'a> Sealed<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let line = text.split('\n').next()?;
         let (body, after) = line.strip_prefix(PREFIX)?.rsplit_once(']')?;
-        let (body, kind) = body.rsplit_once(",type:")?;
-        let (body, tag) = body.rsplit_once(",tag:")?;
-        let (data, iv) = body.rsplit_once(",iv:")?;
+        let (body, kind) = rsplit_part(body, "type:")?;
+        let (body, tag) = rsplit_part(body, "tag:")?;
+        let (data, iv) = rsplit_part(body, "iv:")?;
         let empty = data.is_empty() || iv.is_empty() || tag.is_empty() || kind.is_empty();
         let trailing = !after.is_empty() || line.len() != text.len();
         (!empty).then_some(Self { data, iv, tag, kind, trailing })
@@ -108,6 +108,28 @@ impl<'a> Sealed<'a> {
     /// Returns the nonce for a later sealing of the same value, when it has sops' own length.
     pub(crate) fn iv(&self) -> Option<Iv> {
         self.nonce().ok()?.try_into().ok()
+    }
+}
+
+/// Splits a text at the last comma that `name` follows.
+fn rsplit_part<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    let mut end = text.len();
+    loop {
+        let (before, _) = text.get(..end)?.rsplit_once(',')?;
+        end = before.len();
+        if let Some(part) = text.get(end + 1..)?.strip_prefix(name) {
+            return Some((before, part));
+        }
+    }
+}
+
+/// Appends bytes in base64.
+fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    if let Some(room) = out.get_mut(start..) {
+        // The room is exactly as large as the text.
+        let _ = BASE64_STANDARD.encode_slice(bytes, room);
     }
 }
 
@@ -129,17 +151,16 @@ impl Cipher {
         let nonce = GenericArray::from_slice(iv);
         // Encryption fails only beyond 64 GiB, far above every limit here; the tag of nothing opens nothing.
         let tag = self.gcm.encrypt_in_place_detached(nonce, aad, &mut data).unwrap_or_default();
-        let mut out = String::with_capacity(data.len() / 3 * 4 + 128);
-        out.push_str(PREFIX);
-        BASE64_STANDARD.encode_string(&data, &mut out);
-        out.push_str(",iv:");
-        BASE64_STANDARD.encode_string(iv, &mut out);
-        out.push_str(",tag:");
-        BASE64_STANDARD.encode_string(tag, &mut out);
-        out.push_str(",type:");
-        out.push_str(kind.word());
-        out.push(']');
-        out
+        let mut out = Vec::with_capacity(data.len() / 3 * 4 + 136);
+        for (name, part) in [(PREFIX, &*data), (",iv:", iv), (",tag:", &tag)] {
+            out.extend_from_slice(name.as_bytes());
+            push_base64(part, &mut out);
+        }
+        out.extend_from_slice(b",type:");
+        out.extend_from_slice(kind.word().as_bytes());
+        out.push(b']');
+        // All of it is ASCII.
+        String::from_utf8(out).unwrap_or_default()
     }
 
     /// Opens a sealed value and returns its plaintext bytes; their fit to the type is the caller's to check.

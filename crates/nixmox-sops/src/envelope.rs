@@ -5,6 +5,8 @@ use std::io::{BufRead, Read};
 
 use age::armor::ArmoredReader;
 use age_core::format::{FileKey, Stanza};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
 use crate::cipher::DataKey;
@@ -15,6 +17,9 @@ use crate::recipient::{Recipient, RecipientKey};
 /// Largest age file that is looked at; that of a post-quantum recipient has three kilobytes.
 const MAX_ENC_BYTES: usize = 64 << 10;
 
+/// Letters in a line of an armored file.
+const LINE: usize = 64;
+
 /// Wraps the key for one recipient: an armored age file with one stanza. Its randomness is age's own.
 pub(crate) fn wrap(
     key: &[u8],
@@ -22,25 +27,41 @@ pub(crate) fn wrap(
     interaction: Option<&Interaction>,
 ) -> Result<String, SealError> {
     let wrapped = match recipient.key() {
-        RecipientKey::X25519(public) => age::encrypt_and_armor(public, key),
-        RecipientKey::Ssh(public) => age::encrypt_and_armor(public, key),
+        RecipientKey::X25519(public) => age::encrypt(public, key),
+        RecipientKey::Ssh(public) => age::encrypt(public, key),
         RecipientKey::Plugin(public) => {
             let interaction =
                 interaction.ok_or_else(|| SealError::Plugin(recipient.to_string()))?;
             let keys = [public.clone()];
             age::plugin::RecipientPluginV1::new(public.plugin(), &keys, &[], interaction.clone())
                 .map_err(age::EncryptError::PluginResolve)
-                .and_then(|plugin| age::encrypt_and_armor(&plugin, key))
+                .and_then(|plugin| age::encrypt(&plugin, key))
         }
     };
-    let mut text = wrapped.map_err(|source| SealError::Wrap {
+    let file = wrapped.map_err(|source| SealError::Wrap {
         recipient: recipient.to_string(),
         source: Box::new(source),
     })?;
-    if !text.ends_with('\n') {
+    Ok(armor(&file))
+}
+
+/// Armors an age file: base64 in lines of 64 letters between two marks.
+///
+/// age's own writer keeps room for files of any size, which for every data key costs more than its encryption.
+fn armor(file: &[u8]) -> String {
+    let base64 = BASE64_STANDARD.encode(file);
+    let mut text = String::with_capacity(base64.len() + base64.len() / LINE + 96);
+    text.push_str("-----BEGIN AGE ENCRYPTED FILE-----\n");
+    let mut rest = base64.as_str();
+    while let Some((line, after)) = rest.split_at_checked(LINE) {
+        text.push_str(line);
         text.push('\n');
+        rest = after;
     }
-    Ok(text)
+    text.push_str(rest);
+    text.push_str(if rest.is_empty() { "" } else { "\n" });
+    text.push_str("-----END AGE ENCRYPTED FILE-----\n");
+    text
 }
 
 /// Opens one age file and returns what is inside, a few dozen bytes.
@@ -100,4 +121,29 @@ pub(crate) fn is_for(enc: &str, recipient: Option<&Recipient>) -> Option<bool> {
 /// Turns the bytes of a data key into one.
 pub(crate) fn data_key(bytes: &[u8]) -> Option<DataKey> {
     bytes.try_into().ok().map(|key| DataKey(Zeroizing::new(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use age::armor::{ArmoredWriter, Format};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_armored_as_age_does() {
+        for length in 0..200 {
+            let file = vec![7; length];
+            let mut theirs =
+                ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).expect("armor");
+            theirs.write_all(&file).expect("written to memory");
+            let theirs = theirs.finish().expect("written to memory");
+            let mut theirs = String::from_utf8(theirs).expect("ASCII");
+            if !theirs.ends_with('\n') {
+                theirs.push('\n');
+            }
+            assert_eq!(armor(&file), theirs, "{length} bytes");
+        }
+    }
 }

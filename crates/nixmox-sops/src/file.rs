@@ -321,12 +321,12 @@ impl Mac {
     }
 
     pub(crate) fn finish(self) -> Zeroizing<String> {
-        use std::fmt::Write as _;
-        let digest = self.hash.finalize();
         let mut text = Zeroizing::new(String::with_capacity(128));
-        for byte in digest {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02X}");
+        for byte in self.hash.finalize() {
+            for half in [byte >> 4, byte & 15] {
+                let digit = char::from_digit(half.into(), 16).unwrap_or_default();
+                text.push(digit.to_ascii_uppercase());
+            }
         }
         text
     }

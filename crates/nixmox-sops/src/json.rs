@@ -319,8 +319,13 @@ impl Writer {
     /// Writes a string with Go's escapes, which keep it harmless inside HTML and JavaScript.
     fn string(&mut self, text: &str) {
         self.out.push('"');
-        let mut plain = 0;
-        for (at, c) in text.char_indices() {
+        let mut rest = text;
+        // A byte that may need an escape begins a character, so that texts can be split there.
+        while let Some(at) = rest.bytes().position(may_need_escape) {
+            self.out.push_str(rest.get(..at).unwrap_or_default());
+            let mut chars = rest.get(at..).unwrap_or_default().chars();
+            let Some(c) = chars.next() else { break };
+            rest = chars.as_str();
             let short = match c {
                 '"' => "\\\"",
                 '\\' => "\\\\",
@@ -330,19 +335,25 @@ impl Writer {
                 '\u{8}' => "\\b",
                 '\u{c}' => "\\f",
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => "",
-                _ => continue,
+                _ => {
+                    self.out.push(c);
+                    continue;
+                }
             };
-            self.out.push_str(text.get(plain..at).unwrap_or_default());
-            plain = at + c.len_utf8();
             if short.is_empty() {
                 self.out.push_str(&Zeroizing::new(format!("\\u{:04x}", u32::from(c))));
             } else {
                 self.out.push_str(short);
             }
         }
-        self.out.push_str(text.get(plain..).unwrap_or_default());
+        self.out.push_str(rest);
         self.out.push('"');
     }
+}
+
+/// Tells a byte that begins a character with an escape; 0xe2 begins U+2028 and U+2029, and many others.
+fn may_need_escape(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2)
 }
 
 #[cfg(test)]

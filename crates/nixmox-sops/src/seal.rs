@@ -113,13 +113,14 @@ pub fn seal(
         format,
         selector: &selector,
         rng,
+        clear: None,
     };
     let mut sealed = Vec::with_capacity(docs.docs.len());
     for doc in &docs.docs {
         sealed.push(walk(doc, &selector, &mut sealer)?);
     }
     if options.strict {
-        refuse_clear(&sealed, format)?;
+        refuse_clear(sealer.clear.take(), (&sealed, format))?;
     }
     let last_modified = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
     let iv = sealer.fresh();
@@ -174,9 +175,12 @@ fn check(docs: &Documents, format: Format, options: &SealOptions) -> Result<(), 
     Ok(())
 }
 
-fn refuse_clear(sealed: &[Vec<Entry>], format: Format) -> Result<(), SealError> {
-    match audit::structure(sealed, format).into_iter().next() {
-        Some(finding) => Err(SealError::Clear(finding.path)),
+fn refuse_clear(
+    clear: Option<Path>,
+    (sealed, format): (&[Vec<Entry>], Format),
+) -> Result<(), SealError> {
+    match clear.or_else(|| Some(audit::skeleton(sealed, format).into_iter().next()?.path)) {
+        Some(path) => Err(SealError::Clear(path)),
         None => Ok(()),
     }
 }
@@ -340,6 +344,8 @@ struct Sealer<'s, R> {
     format: Format,
     selector: &'s Selector,
     rng: &'s mut R,
+    /// The first leaf or comment that was left in the clear.
+    clear: Option<Path>,
 }
 
 impl<R: RngCore + CryptoRng> Sealer<'_, R> {
@@ -353,6 +359,11 @@ impl<R: RngCore + CryptoRng> Sealer<'_, R> {
         let kept = if self.ivs.is_empty() { None } else { self.ivs.take(kind, aad, plain) };
         let iv = kept.unwrap_or_else(|| self.fresh());
         self.cipher.seal(plain, aad.as_bytes(), kind, &iv)
+    }
+
+    /// Notes that something stays in the clear.
+    fn leave(&mut self, at: &At<'_>) {
+        self.clear.get_or_insert_with(|| at.path());
     }
 
     /// Refuses what the format would change on the way.
@@ -376,9 +387,13 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
         // What stays readable in a format without types is hashed as the text that will be read.
         let text = (self.format.is_flat() && !at.sealed).then(|| flat::as_text(leaf)).flatten();
         let leaf = text.as_ref().unwrap_or(leaf);
-        let Some((kind, plain)) = leaf.plain() else { return Ok(Item::Node(leaf.clone())) };
+        let Some((kind, plain)) = leaf.plain() else {
+            self.leave(at);
+            return Ok(Item::Node(leaf.clone()));
+        };
         self.mac.add(plain.bytes(), at.sealed);
         if !at.sealed || plain.bytes().is_empty() {
+            self.leave(at);
             return Ok(Item::Node(leaf.clone()));
         }
         Ok(Item::Node(Node::str(self.seal(kind, at.aad, plain.bytes()))))
@@ -388,6 +403,9 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
         let text = comment.text.expose();
         let lost = matches!(self.format, Format::Json | Format::Binary);
         if lost || !at.sealed || text.is_empty() {
+            if !text.is_empty() {
+                self.leave(at);
+            }
             return Ok(Item::Comment(comment.clone()));
         }
         let sealed = self.seal(Kind::Comment, at.aad, text.as_bytes());

@@ -10,7 +10,8 @@ use crate::number::yaml_float;
 
 /// Writes documents, separated by `---`.
 pub(crate) fn write(docs: &[Vec<Entry>], indent: usize) -> Zeroizing<Vec<u8>> {
-    let mut writer = Writer { out: Zeroizing::new(String::new()), best: indent.clamp(2, 9) };
+    let mut writer =
+        Writer { out: Zeroizing::new(String::with_capacity(room(docs))), best: indent.clamp(2, 9) };
     for (index, doc) in docs.iter().enumerate() {
         if index > 0 {
             writer.out.push_str("---\n");
@@ -39,6 +40,35 @@ pub(crate) fn write_value(node: &Node, indent: usize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(std::mem::take(&mut *writer.out).into_bytes())
 }
 
+/// Estimates how much there is to write, so that the text need not move while it grows.
+fn room(docs: &[Vec<Entry>]) -> usize {
+    docs.iter().map(|doc| entries_room(doc)).sum()
+}
+
+fn entries_room(entries: &[Entry]) -> usize {
+    let entry = |entry: &Entry| match entry {
+        Entry::Comment(comment) => comment.text.len() + 8,
+        Entry::Pair(key, node) => key.len() + 8 + node_room(node),
+    };
+    entries.iter().map(entry).sum()
+}
+
+fn node_room(node: &Node) -> usize {
+    match node {
+        Node::Str(bytes) => bytes.expose().len() + 8,
+        // With the indentation of an armored key, the one string of many lines that there always is.
+        Node::Map(entries) => entries_room(entries) + 128,
+        Node::List(items) => {
+            let item = |item: &Item| match item {
+                Item::Comment(comment) => comment.text.len() + 8,
+                Item::Node(node) => node_room(node) + 8,
+            };
+            items.iter().map(item).sum()
+        }
+        _ => 32,
+    }
+}
+
 struct Writer {
     out: Zeroizing<String>,
     best: usize,
@@ -51,7 +81,13 @@ impl Writer {
     }
 
     fn pad(&mut self, column: usize) {
-        self.out.extend(std::iter::repeat_n(' ', column));
+        const SPACES: &str = "                ";
+        let mut left = column;
+        while left > 0 {
+            let some = SPACES.get(..left).unwrap_or(SPACES);
+            self.out.push_str(some);
+            left -= some.len();
+        }
     }
 
     fn comment_line(&mut self, comment: &Comment, indent: usize) {
