@@ -224,9 +224,11 @@ fn kill_everywhere(scenario: &Scenario) -> BTreeMap<&'static str, usize> {
 fn a_killed_commit_of_few_files_is_all_or_nothing() {
     let points = kill_everywhere(&few());
     assert!(points.values().sum::<usize>() > 40, "{points:?}");
-    for call in ["write", "fchmod", "fsync", "mkdirat", "unlinkat"] {
+    for call in ["write", "fsync", "mkdirat", "unlinkat"] {
         assert!(points.get(call).is_some_and(|count| *count >= 3), "{call}: {points:?}");
     }
+    // A file that is made with the right permissions keeps them; only a directory of the store is always told.
+    assert!(points.contains_key("fchmod"), "{points:?}");
     assert!(!points.contains_key("syncfs"), "{points:?}");
 }
 
