@@ -193,6 +193,9 @@ pub(crate) enum Command {
     Encrypt(Crypt),
     /// Decrypt any sops file with your keys, or with a host's
     Decrypt(Crypt),
+    /// Sealed files in git: diffs by name, merges by value
+    #[command(subcommand)]
+    Git(crate::commands::git::Git),
     /// Print a completion script for a shell
     Completions {
         /// The shell.

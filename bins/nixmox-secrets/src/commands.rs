@@ -12,6 +12,7 @@ mod edit;
 mod ever;
 pub(crate) mod generate;
 pub(crate) mod import;
+pub(crate) mod git;
 mod init;
 mod input;
 mod pages;
@@ -64,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Consumers(consumers) => consumers::run(&context()?, consumers),
         Command::Encrypt(crypt) => crypt::encrypt(args, crypt),
         Command::Decrypt(crypt) => crypt::decrypt(args, crypt),
+        Command::Git(command) => git::run(args, command),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
     }

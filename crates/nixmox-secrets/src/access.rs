@@ -42,9 +42,7 @@ pub fn host_identities(
     identities: &Identities,
 ) -> Result<Identities, Error> {
     let (_, files) = find(fleet, host)?;
-    let key = files.open_key(identities)?;
-    Identities::from_age_secret(&key.age_identity())
-        .map_err(|source| Error::HostIdentity { path: files.key.place().clone(), source })
+    files.identities(identities)
 }
 
 fn find(fleet: &Fleet, name: &str) -> Result<(NodeName, HostFiles), Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nixmox_sops::DecryptedFile;
+use nixmox_sops::{DataKey, DecryptedFile};
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
 use rayon::prelude::*;
@@ -36,19 +36,33 @@ pub(crate) struct Base<'a> {
     trusted: bool,
 }
 
+/// Reads the digests' file, which may still lie outside an overlay.
+pub(crate) fn read_digests(fleet: &Fleet) -> Result<Generated, Error> {
+    let layout = &fleet.layout;
+    let twin = if layout.private { Some(layout.public_twin().digests()?) } else { None };
+    Generated::read(fleet, layout.digests()?, twin)
+}
+
+/// Makes the digests' key of the master's data key, and reads the digests.
+pub(crate) fn known(
+    digests: &Generated,
+    data_key: Option<&DataKey>,
+) -> Option<(DigestKey, Digests)> {
+    let read = digests.bytes.as_deref().and_then(Digests::parse);
+    data_key.map(DigestKey::derive).zip(read)
+}
+
 impl<'a> Base<'a> {
     pub(crate) fn read(fleet: &Fleet, master: &'a Master) -> Result<Self, Error> {
         let layout = &fleet.layout;
-        let twin = if layout.private { Some(layout.public_twin().digests()?) } else { None };
-        let digests = Generated::read(fleet, layout.digests()?, twin)?;
         let twin = if layout.private { Some(layout.public_twin().ages()?) } else { None };
         let ages = Generated::read(fleet, layout.ages()?, twin)?;
-        let key = master.file.as_ref().map(|file| DigestKey::derive(file.data_key()));
-        let known = key.zip(digests.bytes.as_deref().and_then(Digests::parse));
+        let digests = read_digests(fleet)?;
+        let known = known(&digests, master.file.as_ref().map(DecryptedFile::data_key));
         let trusted = known.as_ref().is_some_and(|(key, known)| known.vouches_for_admins(key));
         Ok(Self {
             master,
-            master_path: layout.master()?,
+            master_path: fleet.layout.master()?,
             admins: Admins::read(fleet)?,
             files: HostFiles::read_all(fleet)?,
             digests,

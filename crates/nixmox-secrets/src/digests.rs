@@ -191,7 +191,7 @@ pub(crate) struct Digests {
     /// The recipients of the master.
     pub(crate) admins: BTreeSet<String>,
     /// Of those, and of the recipients of each host's key.
-    admins_digest: Digest,
+    pub(crate) admins_digest: Digest,
     /// Of everything that decides which host gets what: equal inputs need no evaluation.
     pub(crate) inputs: Digest,
     /// Of the record of the values' ages, if there is one.

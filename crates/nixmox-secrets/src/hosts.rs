@@ -239,10 +239,19 @@ impl HostFiles {
         read_pair((&self.key, &self.public), file)
     }
 
+    /// Opens the sealed private key and makes the age identity of it.
+    pub(crate) fn identities(&self, identities: &Identities) -> Result<Identities, Error> {
+        self.identity(&self.open_key(identities)?)
+    }
+
+    fn identity(&self, key: &HostKey) -> Result<Identities, Error> {
+        Identities::from_age_secret(&key.age_identity())
+            .map_err(|source| Error::HostIdentity { path: self.key.place().clone(), source })
+    }
+
     /// Parses and opens the sealed file with the host's own key.
     pub(crate) fn open_sealed(&self, key: &HostKey) -> Result<DecryptedFile, Error> {
-        let identities = Identities::from_age_secret(&key.age_identity())
-            .map_err(|source| Error::HostIdentity { path: self.key.place().clone(), source })?;
+        let identities = self.identity(key)?;
         let bytes = self.sealed.bytes.as_deref().unwrap_or_default();
         open(self.sealed.place(), bytes, Format::Yaml, &identities)
     }

@@ -17,6 +17,8 @@
 //! | learn who can read what, and what somebody can read | [`readers`] |
 //! | make declared secrets anew, see what is declared | [`regenerate`], [`view`] |
 //! | find values that are past their age, or that a broken host could read | [`due`](fn@due), [`exposure`] |
+//! | merge three versions of a sealed file | [`merge`] |
+//! | show or compare sealed files without their values | [`review`] |
 //! | check every sealed file | [`check`](fn@check) |
 //! | take over what Nixverse, sops or agenix keep | [`takeover`] |
 //! | find plaintext, keys and machines that are not as they should be | [`doctor`](mod@doctor) |
@@ -100,11 +102,13 @@ mod hosts;
 pub mod identities;
 mod layout;
 pub mod master;
+pub mod merge;
 mod plan;
 mod policy;
 pub mod readers;
 mod renewal;
 mod report;
+pub mod review;
 mod rules;
 mod scan;
 pub mod store;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nixmox_sops::{ConfigError, CreationRules, Recipient};
+use nixmox_sops::{ConfigError, CreationRule, CreationRules, Recipient};
 
 use crate::Error;
 use crate::store::{RelPath, sha256};
@@ -29,6 +29,15 @@ impl Rules {
     ///
     /// [`Error::NoRecipients`] when no rule names any, [`Error::Rules`] when the rule cannot be used.
     pub(crate) fn recipients(&self, path: &RelPath) -> Result<Vec<Recipient>, Error> {
+        self.rule(path).map(|rule| rule.recipients)
+    }
+
+    /// Returns all that the rules say about `path`; each recipient once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Rules::recipients`].
+    pub(crate) fn rule(&self, path: &RelPath) -> Result<CreationRule, Error> {
         let home = self.path.as_str().strip_suffix(".sops.yaml").unwrap_or_default();
         let seen = path.as_str().strip_prefix(home).unwrap_or(path.as_str());
         match self.rules.rule_for(seen) {
@@ -36,11 +45,10 @@ impl Rules {
                 let source = ConfigError::SeveralGroups;
                 Err(Error::Rules { path: self.path.clone(), source })
             }
-            Ok(rule) if !rule.recipients.is_empty() => {
+            Ok(mut rule) if !rule.recipients.is_empty() => {
                 let mut known = BTreeSet::new();
-                let mut recipients = rule.recipients;
-                recipients.retain(|recipient| known.insert(recipient.clone()));
-                Ok(recipients)
+                rule.recipients.retain(|recipient| known.insert(recipient.clone()));
+                Ok(rule)
             }
             Ok(_)
             | Err(ConfigError::NoRules | ConfigError::NoMatch | ConfigError::NoRecipients) => {

@@ -267,6 +267,16 @@ impl DecryptedFile {
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
+
+    /// Also knows the nonces of another version of the file, so that the values of both keep their ciphertext when
+    /// it is sealed again. Tells whether both have the same data key; otherwise nothing is taken over.
+    pub fn take_nonces(&mut self, other: &Self) -> bool {
+        let same = bool::from(self.key.expose().ct_eq(other.key.expose()));
+        if same {
+            self.ivs.extend(&other.ivs);
+        }
+        same
+    }
 }
 
 /// The nonces of the values that were opened, by place, type and plaintext.
@@ -295,6 +305,18 @@ impl Ivs {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Adds what another version knows; a nonce that both know is not used twice.
+    fn extend(&mut self, other: &Self) {
+        for (value, ivs) in &other.0 {
+            let known = self.0.entry(*value).or_default();
+            for iv in ivs {
+                if !known.contains(iv) {
+                    known.push_back(*iv);
+                }
+            }
+        }
     }
 }
 

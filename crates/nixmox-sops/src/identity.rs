@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use age::secrecy::{ExposeSecret, SecretString as AgeSecret};
+use hkdf::Hkdf;
 use nixmox_tree::{SecretBytes, SecretString};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::recipient::Recipient;
@@ -126,6 +128,8 @@ pub enum IdentityError {
 pub struct Identities {
     keys: Vec<Box<dyn age::Identity + Send + Sync>>,
     known: Vec<Recipient>,
+    /// Of the first native key, for [`Identities::derive`].
+    seed: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl std::fmt::Debug for Identities {
@@ -162,6 +166,18 @@ impl Identities {
     pub fn extend(&mut self, other: Self) {
         self.keys.extend(other.keys);
         self.known.extend(other.known);
+        self.seed = self.seed.take().or(other.seed);
+    }
+
+    /// Derives a key for `purpose` from the first native key; plugins and ssh keys do not show theirs.
+    ///
+    /// It stays the same for as long as the person keeps that key, whatever becomes of the files' data keys.
+    pub fn derive(&self, purpose: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let seed = self.seed.as_ref()?;
+        let mut key = Zeroizing::new([0; 32]);
+        // 32 bytes are far below the limit of HKDF, the only thing that can fail here.
+        Hkdf::<Sha256>::new(None, seed.as_slice()).expand(purpose, key.as_mut_slice()).ok()?;
+        Some(key)
     }
 
     /// Returns the recipients of those keys that name theirs: native and ssh ones.
@@ -257,8 +273,10 @@ impl Identities {
     }
 
     fn add_native(&mut self, key: &str, line: usize) -> Result<(), IdentityError> {
+        let text = key;
         let key =
             age::x25519::Identity::from_str(key).map_err(|_| IdentityError::Malformed { line })?;
+        self.seed.get_or_insert_with(|| Zeroizing::new(Sha256::digest(text.as_bytes()).into()));
         self.known.extend(Recipient::parse(&key.to_public().to_string()));
         self.keys.push(Box::new(key));
         Ok(())

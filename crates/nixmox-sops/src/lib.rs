@@ -16,6 +16,8 @@
 //! | seal plaintext, anew or with little change | [`seal`] with [`SealOptions`] and [`Keep`] |
 //! | give the same data key to others | [`EncryptedFile::rewrap`] |
 //! | seal to several groups, some of which must come together | [`KeyGroups`] |
+//! | list what a file holds, sealed or opened | [`EncryptedFile::for_each_leaf`], [`Documents::for_each_leaf`] |
+//! | merge three versions, value by value or line by line | [`merge`](fn@merge), [`merge_text`] |
 //! | choose recipients by `.sops.yaml` | [`CreationRules`] |
 //! | open a bare age file | [`open_age`] |
 //!
@@ -69,6 +71,8 @@ mod groups;
 mod identity;
 mod ini;
 mod json;
+mod leaves;
+mod merge;
 mod metadata;
 mod node;
 mod number;
@@ -97,6 +101,11 @@ pub use file::{DecryptedFile, EncryptedFile};
 pub use format::{Format, detect, is_sops};
 pub use groups::{KeyGroups, KeyGroupsError};
 pub use identity::{Identities, IdentityError, Interaction, KeyText};
+pub use leaves::{Leaf, LeafKind};
+pub use merge::{
+    Conflict, Disagreement, MARKS, Merged, MergedText, Passage, Side, Versions, marked, merge,
+    merge_text,
+};
 pub use metadata::Metadata;
 pub use outline::Outline;
 pub use proof::Proof;

@@ -128,12 +128,6 @@ fn write(crypt: &Crypt, bytes: &[u8]) -> Result<Exit, Failure> {
         values::write_bytes(bytes)?;
         return Ok(Exit::Ok);
     };
-    let fail =
-        |e| Failure::new(Exit::Write, format!("{} cannot be written", target.display())).because(e);
-    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
-    temporary.write_all(bytes).map_err(fail)?;
-    temporary.as_file().sync_all().map_err(fail)?;
-    temporary.persist(target).map_err(|e| fail(e.error))?;
+    values::replace_file(target, bytes)?;
     Ok(Exit::Ok)
 }

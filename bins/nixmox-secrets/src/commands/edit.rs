@@ -55,7 +55,7 @@ fn write(
 }
 
 /// Shows what is wrong and asks whether to throw the text away; without a terminal it is.
-fn goes_on(failure: &Failure) -> Result<bool, Failure> {
+pub(super) fn goes_on(failure: &Failure) -> Result<bool, Failure> {
     let mut err = anstream::stderr();
     let unshown = |e| Failure::new(Exit::Failure, "cannot write to standard error").because(e);
     failure.write(&mut err).map_err(unshown)?;
@@ -63,7 +63,7 @@ fn goes_on(failure: &Failure) -> Result<bool, Failure> {
     Ok(discard.is_ok_and(|discard| !discard))
 }
 
-fn tell_leftovers(names: &[String]) {
+pub(super) fn tell_leftovers(names: &[String]) {
     if !names.is_empty() {
         let mut err = anstream::stderr();
         let names: Vec<_> = names.iter().map(|name| nixmox_cli::terminal::escape(name)).collect();
@@ -73,7 +73,7 @@ fn tell_leftovers(names: &[String]) {
     }
 }
 
-fn editor_failure(error: EditorError) -> Failure {
+pub(super) fn editor_failure(error: EditorError) -> Failure {
     let hint = match &error {
         EditorError::Plaintext(_) => {
             Some("with --allow-disk the text may lie on a disk, where it may be found later")

@@ -285,7 +285,7 @@ fn leaf_json(opened: &Opened, leaf: &Leaf) -> serde_json::Value {
 }
 
 /// Refuses to show values where they would be kept: in a file or a pipe.
-fn refuse_to_reveal(reveal: bool) -> Result<(), Failure> {
+pub(super) fn refuse_to_reveal(reveal: bool) -> Result<(), Failure> {
     if !reveal || std::io::stdout().is_terminal() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Values as text, in memory that is wiped.
 
 use std::io::Write;
+use std::path::Path;
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_sops::{Documents, Format, Indent};
@@ -57,4 +58,16 @@ pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a file whole or not at all: a new one is readable by its owner alone, a replaced one keeps nothing of the old.
+pub(crate) fn replace_file(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fail =
+        |e| Failure::new(Exit::Write, format!("{} cannot be written", target.display())).because(e);
+    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
+    temporary.write_all(bytes).map_err(fail)?;
+    temporary.as_file().sync_all().map_err(fail)?;
+    temporary.persist(target).map_err(|e| fail(e.error))?;
+    Ok(())
 }
