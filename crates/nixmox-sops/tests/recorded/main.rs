@@ -6,5 +6,6 @@
 mod common;
 mod identities;
 mod laws;
+mod merging;
 mod sealing;
 mod vectors;
