@@ -5,13 +5,14 @@
 //! nothing is sealed to a recipient or host key that no admin has vouched for: a merge is often done without looking.
 
 mod error;
+mod nix;
 mod state;
 mod target;
 
 use jiff::Timestamp;
 use nixmox_sops::{
     DecryptedFile, Disagreement, Documents, EncryptedFile, Format, Identities, Indent, Keep,
-    Recipient, Side, Versions, detect, merge, merge_text, seal,
+    Recipient, Side, Versions, detect, merge, seal,
 };
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretBytes, SecretString};
@@ -21,9 +22,11 @@ use crate::edit::Options;
 use crate::fleet::Fleet;
 use crate::hosts::HostFiles;
 use crate::master::{self, Form};
-use crate::merge::target::target;
 use crate::store::RelPath;
 use crate::{Error, TextProblem};
+
+use nix::{Merged, Texts};
+use target::target;
 
 pub use error::{MergeError, Version};
 pub use state::merge_digests;
@@ -136,6 +139,8 @@ pub struct Draft {
     pub documents: Documents,
     /// Where they clash and nothing was decided.
     pub clashes: Vec<Clash>,
+    /// Of a Nix master, the paths of the values that both sides changed.
+    pub names: Vec<Vec<String>>,
 }
 
 impl<'a> Opened<'a> {
@@ -216,37 +221,19 @@ impl<'a> Opened<'a> {
             what: conflict.what,
         };
         let clashes = merged.conflicts.into_iter().map(clash).collect();
-        Draft { documents: merged.documents, clashes }
+        Draft { documents: merged.documents, clashes, names: Vec::new() }
     }
 
     fn merge_nix(&self, decide: &Decide<'_>) -> Result<Draft, MergeError> {
         let [ours, theirs] = [self.ours.documents(), self.theirs.documents()].map(text_of);
         let base = if self.base.is_empty() { SecretString::new("") } else { text_of(&self.base)? };
-        let (ours, theirs) = (ours?, theirs?);
-        let merged = merge_text([&base, &ours, &theirs], &|passage| {
-            decide(&Place::Line(passage.merged.start))
-        });
-        let lines = |text: &SecretString, range: std::ops::Range<usize>| {
-            let lines = text.expose().split_inclusive('\n').skip(range.start.saturating_sub(1));
-            (!range.is_empty())
-                .then(|| SecretString::new(lines.take(range.len()).collect::<String>()))
+        let texts = Texts { base: &base, ours: &ours?, theirs: &theirs? };
+        let evaluate = |text: &SecretString| {
+            let tree = master::evaluate(Form::Nix, text, self.options.real_nix)?;
+            master::nodes(&tree).map(|_| tree)
         };
-        let clash = |passage: nixmox_sops::Passage| Clash {
-            place: Place::Line(passage.merged.start),
-            what: Disagreement::Changed,
-            ours: lines(&ours, passage.ours),
-            theirs: lines(&theirs, passage.theirs),
-        };
-        let mut clashes: Vec<Clash> = merged.conflicts.into_iter().map(clash).collect();
-        let mut text = merged.text;
-        if self.evaluates(&text).is_err() {
-            let what = Disagreement::Changed;
-            let whole = Clash { place: Place::Whole, what, ours: None, theirs: None };
-            let side = decide(&Place::Whole);
-            text = if side == Some(Side::Theirs) { theirs } else { ours };
-            clashes = if side.is_some() { Vec::new() } else { vec![whole] };
-        }
-        Ok(Draft { documents: Documents::binary(SecretBytes::from(&text)), clashes })
+        let Merged { text, clashes, names } = nix::merge(texts, decide, &evaluate);
+        Ok(Draft { documents: Documents::binary(SecretBytes::from(&text)), clashes, names })
     }
 
     /// Returns the text of documents as an editor shows it.

@@ -172,10 +172,10 @@ impl Identities {
     /// Derives a key for `purpose` from the first native key; plugins and ssh keys do not show theirs.
     ///
     /// It stays the same for as long as the person keeps that key, whatever becomes of the files' data keys.
-    pub fn derive(&self, purpose: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    pub fn derive(&self, purpose: &[u8]) -> Option<Zeroizing<[u8; 64]>> {
         let seed = self.seed.as_ref()?;
-        let mut key = Zeroizing::new([0; 32]);
-        // 32 bytes are far below the limit of HKDF, the only thing that can fail here.
+        let mut key = Zeroizing::new([0; 64]);
+        // 64 bytes are far below the limit of HKDF, the only thing that can fail here.
         Hkdf::<Sha256>::new(None, seed.as_slice()).expand(purpose, key.as_mut_slice()).ok()?;
         Some(key)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nixmox_sops::Format;
 use nixmox_tree::{SecretString, SecretTree, Value};
 
 use super::plain_text;
@@ -51,15 +52,17 @@ pub struct FileChange {
     pub what: What,
     /// Whether values were compared; otherwise ciphertext was.
     pub opened: bool,
-    /// Whether not one value kept its ciphertext: then it tells nothing about values.
+    /// Whether not one of several values kept its ciphertext: then it tells nothing about values.
     pub sealed_anew: bool,
+    /// Whether the file is sealed as one piece and was not opened.
+    pub whole: bool,
     /// Recipients by their labels that were added.
     pub new_recipients: Vec<String>,
     /// Recipients by their labels that were removed.
     pub former_recipients: Vec<String>,
     /// Values that differ, in order of their paths.
     pub values: Vec<ValueChange>,
-    /// Whether comments differ.
+    /// Whether comments differ, or of a Nix master the text around the values.
     pub comments: bool,
     /// Rules for sealed files that it breaks now and did not before.
     pub findings: Vec<String>,
@@ -100,12 +103,15 @@ pub fn compare(before: Option<&Sketch>, after: Option<&Sketch>) -> Option<FileCh
         lines.filter(|l| l.sealed).filter_map(|l| l.cipher.clone()).collect()
     };
     let (old_ciphers, new_ciphers) = (ciphers(&old), ciphers(&new));
-    let nothing_kept = !old_ciphers.is_empty() && old_ciphers.is_disjoint(&new_ciphers);
-    let sealed_anew = what == What::Changed && !opened && nothing_kept && !new_ciphers.is_empty();
+    let nothing_kept = old_ciphers.is_disjoint(&new_ciphers);
+    let several = old_ciphers.len() > 1 && new_ciphers.len() > 1;
+    let sealed_anew = what == What::Changed && !opened && several && nothing_kept;
+    let is_whole = |sketch: Option<&Sketch>| sketch.is_some_and(|s| s.format == Format::Binary);
     Some(FileChange {
         what,
         opened,
         sealed_anew,
+        whole: !opened && (is_whole(before) || is_whole(after)),
         new_recipients: new_names.difference(&old_names).cloned().collect(),
         former_recipients: old_names.difference(&new_names).cloned().collect(),
         values: values(&old, &new, opened),
@@ -123,7 +129,7 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn of(sketch: Option<&'a Sketch>, opened: bool) -> Self {
         let lines = sketch.map(|s| s.lines.as_slice()).unwrap_or_default();
-        let (comments, values): (Vec<&Line>, _) = lines.iter().partition(|l| l.kind == "comment");
+        let (values, comments): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|l| l.is_value());
         let mark = |line: &&'a Line| {
             if opened { line.print.as_ref() } else { line.cipher.as_ref() }
         };

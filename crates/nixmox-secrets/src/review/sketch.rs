@@ -15,6 +15,9 @@ use crate::master::{self, Form};
 /// How many hexadecimal digits a fingerprint has: enough that two values do not meet by accident.
 const DIGITS: usize = 12;
 
+/// What a text is called that is sealed whole and evaluates to the values beside it.
+const TEXT: &str = "text";
+
 /// What stands at one place of a sealed file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
@@ -32,6 +35,13 @@ pub struct Line {
     pub print: Option<String>,
     /// The value, when the file was opened.
     pub value: Option<SecretString>,
+}
+
+impl Line {
+    /// Tells whether it is a value; comments and the text of a master are none.
+    pub(super) fn is_value(&self) -> bool {
+        self.kind != TEXT && self.kind != LeafKind::Comment.name()
+    }
 }
 
 /// A sealed file without its values.
@@ -90,7 +100,7 @@ pub fn sketch(bytes: &[u8], keys: &Keyring<'_>) -> Result<Sketch, ParseError> {
 fn of_file(
     file: &EncryptedFile,
     opened: Option<(&DecryptedFile, &Printer)>,
-    hide_value: bool,
+    is_text: bool,
 ) -> Vec<Line> {
     let mut plain = Vec::new();
     if let Some((opened, printer)) = opened {
@@ -110,8 +120,11 @@ fn of_file(
             value: None,
         };
         let known = plain.next().unwrap_or_else(|| line.clone());
-        let value = known.value.filter(|_| !hide_value);
-        lines.push(Line { print: known.print, kind: known.kind, value, ..line });
+        lines.push(if is_text {
+            Line { path: Vec::new(), kind: TEXT, print: known.print, ..line }
+        } else {
+            Line { print: known.print, kind: known.kind, value: known.value, ..line }
+        });
     });
     lines
 }
@@ -124,15 +137,15 @@ fn evaluated(file: &DecryptedFile) -> Option<Documents> {
 }
 
 /// Makes fingerprints of values.
-struct Printer(Zeroizing<[u8; 32]>);
+struct Printer(Zeroizing<[u8; 64]>);
 
 impl Printer {
     fn new(keys: &Keyring<'_>, file: &DecryptedFile) -> Self {
         let own = keys.identities.derive(b"nixmox fingerprints of values v1");
         Self(own.unwrap_or_else(|| {
-            let mut key = Zeroizing::new([0; 32]);
+            let mut key = Zeroizing::new([0; 64]);
             let hkdf = hkdf::Hkdf::<Sha256>::new(None, file.data_key().expose());
-            // 32 bytes are far below the limit of HKDF, the only thing that can fail here.
+            // 64 bytes are far below the limit of HKDF, the only thing that can fail here.
             let _ = hkdf.expand(b"nixmox fingerprints of values v1", key.as_mut_slice());
             key
         }))

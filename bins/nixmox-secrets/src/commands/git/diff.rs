@@ -252,10 +252,15 @@ fn file(out: &mut dyn Write, name: &str, change: &FileChange, reveal: bool) -> i
     if change.sealed_anew {
         writeln!(out, "  sealed anew: without a key nobody can tell which values changed")?;
     }
-    let told = change.values.iter().filter(|v| !(change.sealed_anew && v.what == What::Changed));
+    if change.whole {
+        writeln!(out, "  sealed whole: without a key nobody can tell what is in it")?;
+    }
+    let untold =
+        |value: &&ValueChange| change.whole || (change.sealed_anew && value.what == What::Changed);
+    let told = change.values.iter().filter(|value| !untold(value));
     told.into_iter().try_for_each(|change| value(out, change, reveal))?;
-    if change.comments {
-        writeln!(out, "  comments differ")?;
+    if change.comments && change.values.is_empty() {
+        writeln!(out, "  only the text around the values differs")?;
     }
     Ok(())
 }
@@ -291,6 +296,7 @@ fn as_json(found: &Difference) -> Value {
             "what": change.what.name(),
             "opened": change.opened,
             "sealedAnew": change.sealed_anew,
+            "whole": change.whole,
             "recipients": { "added": change.new_recipients, "removed": change.former_recipients },
             "values": values(&change.values),
             "comments": change.comments,

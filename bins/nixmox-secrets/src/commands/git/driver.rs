@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::merge::{
-    Clash, FileKind, MergeError, Opened, Place, Sides, Version, kind, merge_digests,
+    Clash, Draft, FileKind, MergeError, Opened, Place, Sides, Version, kind, merge_digests,
 };
 use nixmox_secrets::store::RelPath;
 use nixmox_secrets::{Fleet, find};
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, files: &MergeDriver) -> Result<Exit, Failure> {
     if draft.clashes.is_empty() {
         return Ok(Exit::Ok);
     }
-    tell(&files.path, opened.kind(), &draft.clashes);
+    tell(&files.path, opened.kind(), &draft);
     Ok(Exit::Failure)
 }
 
@@ -117,12 +117,10 @@ pub(super) fn left(context: &Context, path: &RelPath, error: MergeError) -> Fail
 }
 
 /// Says on standard error what is left to settle.
-fn tell(path: &Path, kind: &FileKind, clashes: &[Clash]) {
+fn tell(path: &Path, kind: &FileKind, draft: &Draft) {
     let mut err = anstream::stderr();
-    let name = path.display().to_string();
-    let name = escape(&name);
-    let mut lines = vec![format!("{}: {}", name, plural(clashes.len(), "conflict"))];
-    lines.extend(clashes.iter().map(|clash| format!("  {}  {}", place(clash), what(clash))));
+    let mut lines = vec![headline(&path.display().to_string(), draft.clashes.len())];
+    lines.extend(clash_lines(&draft.clashes, &draft.names));
     lines.push(match kind {
         FileKind::Host(_) => {
             "ours stays in the sealed file; it follows from the master: settle that first"
@@ -135,6 +133,17 @@ fn tell(path: &Path, kind: &FileKind, clashes: &[Clash]) {
         // There is nobody left to tell when standard error is gone.
         let _ = writeln!(err, "{line}");
     }
+}
+
+pub(super) fn headline(name: &str, clashes: usize) -> String {
+    format!("{}: {}", escape(name), plural(clashes, "conflict"))
+}
+
+/// Says where the sides clash; of a Nix master, also which values they both changed.
+pub(super) fn clash_lines(clashes: &[Clash], names: &[Vec<String>]) -> Vec<String> {
+    let places = clashes.iter().map(|clash| format!("  {}  {}", place(clash), what(clash)));
+    let names = names.iter().map(|name| format!("  {}", escape(&paths::show(name))));
+    places.chain(names).collect()
 }
 
 /// Names the place of a clash as options take it.

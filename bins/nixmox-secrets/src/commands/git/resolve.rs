@@ -20,10 +20,11 @@ use super::super::edit::{editor_failure, goes_on, tell_leftovers};
 use super::super::read::refuse_to_reveal;
 use super::super::{print, print_json};
 use super::Resolve;
-use super::driver::{below, left, place, place_name, what};
+use super::driver::{below, clash_lines, headline, left, place, place_name, what};
 use super::repository::Repository;
 use crate::args::{Evaluate, Trust};
 use crate::context::Context;
+use crate::paths;
 
 /// One file that a merge left open: where it lies, and the versions that git keeps.
 struct Unmerged {
@@ -54,15 +55,15 @@ pub(super) fn conflicts(
         Fleet::open(&context.root, options.ask_nix).map_err(|error| context.explain(error))?;
     let mut found = BTreeMap::new();
     for file in unmerged(context, files)? {
-        found.insert(file.path.to_string(), clashes(context, (&fleet, options), &file)?);
+        found.insert(file.path.to_string(), open_clashes(context, (&fleet, options), &file)?);
     }
     if context.json {
-        let entries = found.iter().map(|(path, clashes)| {
-            let list: Vec<_> = clashes
-                .iter()
-                .map(|clash| json!({ "place": place_name(&clash.place), "what": what(clash) }))
-                .collect();
-            (path.clone(), json!(list))
+        let entries = found.iter().map(|(path, (clashes, names))| {
+            let clash =
+                |clash: &Clash| json!({ "place": place_name(&clash.place), "what": what(clash) });
+            let names: Vec<String> = names.iter().map(|name| paths::show(name)).collect();
+            let clashes: Vec<_> = clashes.iter().map(clash).collect();
+            (path.clone(), json!({ "conflicts": clashes, "values": names }))
         });
         print_json(&json!({ "files": entries.collect::<serde_json::Map<_, _>>() }))?;
         return Ok(Exit::Ok);
@@ -71,14 +72,14 @@ pub(super) fn conflicts(
         if found.is_empty() {
             return writeln!(out, "no sealed file is left to settle");
         }
-        for (path, clashes) in &found {
-            writeln!(out, "{}: {}", escape(path), plural(clashes.len(), "conflict"))?;
-            for clash in clashes {
-                writeln!(out, "  {}  {}", place(clash), what(clash))?;
+        for (path, (clashes, names)) in &found {
+            writeln!(out, "{}", headline(path, clashes.len()))?;
+            clash_lines(clashes, names).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            for clash in clashes.iter().filter(|_| reveal) {
                 for (side, value) in [("ours", &clash.ours), ("theirs", &clash.theirs)] {
-                    if let (true, Some(value)) = (reveal, value) {
-                        writeln!(out, "    {side}: {}", escape(value.expose()))?;
-                    }
+                    let Some(value) = value else { continue };
+                    let text = escape(value.expose());
+                    writeln!(out, "    {} {side}: {text}", place(clash))?;
                 }
             }
         }
@@ -87,15 +88,16 @@ pub(super) fn conflicts(
     Ok(Exit::Ok)
 }
 
-fn clashes(
+fn open_clashes(
     context: &Context,
     (fleet, options): (&Fleet, Options<'_>),
     file: &Unmerged,
-) -> Result<Vec<Clash>, Failure> {
-    let Some(sides) = file.sides() else { return Ok(Vec::new()) };
+) -> Result<(Vec<Clash>, Vec<Vec<String>>), Failure> {
+    let Some(sides) = file.sides() else { return Ok(Default::default()) };
     let failed = |error| left(context, &file.path, error);
     let opened = Opened::new(fleet, options, &file.path, sides).map_err(failed)?;
-    Ok(opened.merge(&|_| None).map_err(failed)?.clashes)
+    let draft = opened.merge(&|_| None).map_err(failed)?;
+    Ok((draft.clashes, draft.names))
 }
 
 /// Settles every sealed file that a merge left open, and tells git.
