@@ -103,6 +103,7 @@ fn the_help() {
       import       Take the secrets of a plain YAML, JSON or Nix file into the master
       encrypt      Encrypt any file as sops does, to the recipients of `.sops.yaml` or to a host
       decrypt      Decrypt any sops file with your keys, or with a host's
+      git          Sealed files in git: diffs by name, merges by value
       completions  Print a completion script for a shell
       man          Print the manual page, or write all of them to a directory
       help         Print this message or the help of the given subcommand(s)
@@ -780,5 +781,5 @@ fn manual_pages_are_rendered() {
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     names.sort();
-    assert_snapshot!(names.join(" "), @"nixmox-secrets-check.1 nixmox-secrets-completions.1 nixmox-secrets-decrypt.1 nixmox-secrets-demo.1 nixmox-secrets-edit.1 nixmox-secrets-encrypt.1 nixmox-secrets-eval.1 nixmox-secrets-explain.1 nixmox-secrets-get.1 nixmox-secrets-import.1 nixmox-secrets-init.1 nixmox-secrets-list.1 nixmox-secrets-man.1 nixmox-secrets-set.1 nixmox-secrets-show.1 nixmox-secrets-status.1 nixmox-secrets-unset.1 nixmox-secrets.1");
+    assert_snapshot!(names.join(" "), @"nixmox-secrets-access.1 nixmox-secrets-check.1 nixmox-secrets-completions.1 nixmox-secrets-decrypt.1 nixmox-secrets-demo.1 nixmox-secrets-edit.1 nixmox-secrets-encrypt.1 nixmox-secrets-eval.1 nixmox-secrets-explain.1 nixmox-secrets-get.1 nixmox-secrets-import.1 nixmox-secrets-init.1 nixmox-secrets-list.1 nixmox-secrets-man.1 nixmox-secrets-set.1 nixmox-secrets-show.1 nixmox-secrets-status.1 nixmox-secrets-unset.1 nixmox-secrets.1");
 }

@@ -34,8 +34,8 @@ fn check(base: &str, ours: &str, theirs: &str, expect: &str) {
 fn a_change_of_one_side_is_taken() {
     check("a: 1\nb: 1\n", "a: 2\nb: 1\n", "a: 1\nb: 2\n", "a: 2\nb: 2\n");
     check("a: 1\nb: 1\n", "a: 1\n", "a: 1\nb: 1\nc: 1\n", "a: 1\nc: 1\n");
-    check("a: {x: 1}\n", "a: {x: 1, y: 2}\n", "a: {x: 1, z: 3}\n", "a:\n  x: 1\n  z: 3\n  y: 2\n");
-    check("", "a: {x: 1}\n", "a: {y: 2}\n", "a:\n  y: 2\n  x: 1\n");
+    check("a: {x: 1}\n", "a: {x: 1, w: 2}\n", "a: {x: 1, z: 3}\n", "a:\n  x: 1\n  z: 3\n  w: 2\n");
+    check("", "a: {x: 1}\n", "a: {w: 2}\n", "a:\n  w: 2\n  x: 1\n");
     check("a: 1\n", "a: 2\n", "a: 2\n", "a: 2\n");
 }
 
@@ -48,7 +48,16 @@ fn a_disagreement_keeps_ours_and_is_reported() {
     check("a: 1\n", "a: {b: 1}\n", "a: {b: 2}\n", "a:\n  b: 1\n! a: Changed\n");
     check("a: 1\n", "a: '1'\n", "a: true\n", "a: \"1\"\n! a: Changed\n");
     check("a: 1\n", "a: 2\n---\nb: 1\n", "a: 3\n", "a: 2\n---\nb: 1\n! at the top: Documents\n");
-    check("a: 1\n", "a: 1\na: 2\n", "a: 1\nb: 1\n", "a: 1\na: 2\n! at the top: Changed\n");
+}
+
+#[test]
+fn with_a_key_twice_a_map_is_one_value() {
+    let json = |text: &str| Documents::parse(text.as_bytes(), Format::Json).expect("JSON");
+    let [base, ours, theirs] =
+        [r#"{"a": 1}"#, r#"{"a": 1, "a": 2}"#, r#"{"a": 1, "b": 1}"#].map(json);
+    let versions = Versions { base: &base, ours: &ours, theirs: &theirs };
+    let Merged { documents, conflicts } = merge(versions, &|_| None);
+    assert_eq!((documents, conflicts.len()), (ours, 1));
 }
 
 #[test]

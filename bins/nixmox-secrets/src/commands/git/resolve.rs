@@ -53,9 +53,9 @@ pub(super) fn conflicts(
     let options = context.options(Trust::default(), Evaluate::default());
     let fleet =
         Fleet::open(&context.root, options.ask_nix).map_err(|error| context.explain(error))?;
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     for file in unmerged(context, files)? {
-        found.insert(file.path.to_string(), open_clashes(context, (&fleet, options), &file)?);
+        found.push((file.path.to_string(), open_clashes(context, (&fleet, options), &file)?));
     }
     if context.json {
         let entries = found.iter().map(|(path, (clashes, names))| {
