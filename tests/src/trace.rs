@@ -32,11 +32,29 @@ impl TestEnv {
     ///
     /// When strace is missing or may not trace.
     pub fn traced(&self, options: &[&str], args: &[&str], stdin: impl AsRef<[u8]>) -> Traced {
+        self.traced_program((self.program(), args), options, stdin.as_ref())
+    }
+
+    /// Runs another program in the same way.
+    ///
+    /// # Panics
+    ///
+    /// As [`TestEnv::traced`].
+    pub fn traced_tool(&self, program: &str, options: &[&str], args: &[&str]) -> Traced {
+        self.traced_program((Path::new(program), args), options, &[])
+    }
+
+    fn traced_program(
+        &self,
+        (program, args): (&Path, &[&str]),
+        options: &[&str],
+        stdin: &[u8],
+    ) -> Traced {
         let log = self.log("strace");
         let mut command = self.command(Path::new("strace"));
         command.args(["-qq", "-y", "-o"]).arg(&log).args(options);
-        command.arg(self.program()).args(args);
-        let ran = feed(&mut command, stdin.as_ref());
+        command.arg(program).args(args);
+        let ran = feed(&mut command, stdin);
         let read = fs::read(&log);
         let log = String::from_utf8_lossy(&read.expect("strace wrote no log")).into_owned();
         Traced { ran, log }

@@ -64,6 +64,68 @@ fn marked(shape: Shape) -> TestEnv {
     env
 }
 
+/// Two branches of a fleet with the mark in both, set up for git; the one that is checked out is `ours`.
+fn branches(shape: Shape) -> TestEnv {
+    let mut env = marked(shape);
+    for name in ["AUTHOR", "COMMITTER"] {
+        env.var(&format!("GIT_{name}_NAME"), "a")
+            .var(&format!("GIT_{name}_EMAIL"), "a@example.org");
+    }
+    env.run(&["git", "install"]).ends(0);
+    let commit = |env: &TestEnv, message: &str| {
+        env.tool("git", &["add", "--all"]);
+        env.tool("git", &["commit", "--quiet", "-m", message]);
+    };
+    commit(&env, "start");
+    env.tool("git", &["branch", "start"]);
+    for (name, path) in [("theirs", "server1.db.password"), ("ours", "routers.psk")] {
+        env.tool("git", &["checkout", "--quiet", "-b", name, "start"]);
+        env.secrets(&[(path, &format!("{CANARY}-{name}")), ("servers.user", name)]);
+        commit(&env, name);
+    }
+    env
+}
+
+/// Diffs and merges are git's, which starts the program: the mark is looked for in all that both do.
+#[test]
+fn git_leaks_nothing() {
+    for yaml in [false, true] {
+        let env = branches(Shape { yaml, ..Shape::default() });
+        for (args, code) in [
+            (&["diff", "start", "theirs"][..], 0),
+            (&["log", "-p", "--all"], 0),
+            (&["show", "ours"], 0),
+            (&["merge", "--no-edit", "theirs"], 1),
+        ] {
+            let traced = env.traced_tool("git", &TRACE, args);
+            let ran = traced.ran.ends(code);
+            let what = format!("git {args:?}");
+            assert!(!ran.out.contains(CANARY), "{what} prints {}", ran.out);
+            check_said(&ran.err, &what);
+            check_log(&env, &traced.log, false, &what);
+            assert!(traced.log.contains("nixmox-secrets"), "{what} does not start the program");
+            assert_eq!(env.holders(CANARY), [""; 0], "{what}");
+        }
+        for args in [
+            &["git", "conflicts"][..],
+            &["git", "conflicts", "--json"],
+            &["git", "diff"],
+            &["git", "diff", "start", "ours", "--json"],
+        ] {
+            check(&env, &case(args, 0));
+        }
+        for args in [
+            &["git", "conflicts", "--reveal"][..],
+            &["git", "diff", "--reveal"],
+            &["git", "textconv", "secrets.yaml", "--reveal"],
+            &["git", "resolve"],
+        ] {
+            check(&env, &case(args, 2));
+        }
+        check(&env, &case(&["git", "resolve", "--theirs"], 0));
+    }
+}
+
 /// Runs a case under strace and looks everywhere.
 #[track_caller]
 fn check(env: &TestEnv, case: &Case) -> Ran {
@@ -187,6 +249,23 @@ fn no_command_leaks_in_success() {
         case(&["encrypt", given("plain.yaml"), "--node", "router1"], 0),
         case(&["decrypt", file, "--node", "router1"], 0).shows(),
         case(&["decrypt", "secrets.yaml"], 0).shows(),
+        case(&["git", "install", "--dry-run"], 0),
+        case(&["git", "install"], 0),
+        case(&["git", "textconv", file], 0),
+        case(&["git", "textconv", "secrets.yaml"], 0),
+        case(&["git", "conflicts"], 0),
+        case(&["git", "resolve"], 0),
+        case(
+            &[
+                "git",
+                "merge-driver",
+                "secrets.yaml",
+                "secrets.yaml",
+                "secrets.yaml",
+                "secrets.yaml",
+            ],
+            0,
+        ),
         case(&["completions", "bash"], 0),
         case(&["man"], 0),
         case(&["man", "--dir", man], 0),

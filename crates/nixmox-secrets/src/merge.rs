@@ -52,6 +52,8 @@ pub enum FileKind {
     Host(NodeName),
     /// A host's private key.
     Key(NodeName),
+    /// The values that were generated.
+    Generated,
     /// The keyed digests, which are merged without any key.
     Digests,
     /// Any other sops file.
@@ -103,12 +105,15 @@ pub fn kind(fleet: &Fleet, path: &RelPath) -> Result<FileKind, Error> {
         if layout.digests()? == *path {
             return Ok(FileKind::Digests);
         }
+        if layout.generated()? == *path {
+            return Ok(FileKind::Generated);
+        }
         for host in fleet.topology.hosts() {
             let paths = layout.host(&fleet.topology.dir(host))?;
             if paths.sealed == *path {
                 return Ok(FileKind::Host(host.clone()));
             }
-            if paths.key == *path {
+            if paths.key == *path || layout.next(&fleet.topology.dir(host))?.0 == *path {
                 return Ok(FileKind::Key(host.clone()));
             }
         }

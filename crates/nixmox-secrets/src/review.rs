@@ -16,6 +16,7 @@ use nixmox_tree::{SecretString, SecretTree, Value};
 
 use crate::edit::{Options, open};
 use crate::fleet::Fleet;
+use crate::generated::view;
 use crate::hosts::HostFiles;
 use crate::{Error, master};
 
@@ -42,14 +43,12 @@ impl<'a> Keyring<'a> {
     /// Those of [`EncryptedFile::open`].
     pub fn open(&self, file: &EncryptedFile) -> Result<DecryptedFile, DecryptError> {
         let opened = file.open(self.identities);
-        match (&opened, file.recipients().as_slice()) {
-            (Err(DecryptError::NoUsableKey { .. }), [label]) => {
-                let host = self.hosts().get(*label);
-                let keys = host.and_then(|host| host.identities(self.identities).ok());
-                keys.map_or(opened, |keys| file.open(&keys))
-            }
-            _ => opened,
+        if !matches!(opened, Err(DecryptError::NoUsableKey { .. })) {
+            return opened;
         }
+        let host = file.recipients().into_iter().find_map(|label| self.hosts().get(label));
+        let keys = host.and_then(|host| host.identities(self.identities).ok());
+        keys.map_or(opened, |keys| file.open(&keys))
     }
 
     /// Returns the files of all hosts by the recipient that their public key makes.
@@ -77,7 +76,9 @@ pub fn delivered(
     };
     let tree = master::evaluate(master.form, &master.text, options.real_nix)?;
     let nodes = master::nodes(&tree)?;
-    let delivered = nixmox_cascade::resolve(&fleet.topology, &nodes).map_err(Error::Cascade)?;
+    let view = view(&fleet, &master, nodes, options)?;
+    let delivered =
+        nixmox_cascade::resolve(&fleet.topology, view.nodes()).map_err(Error::Cascade)?;
     Ok(delivered.into_iter().map(|(host, tree)| (host.to_string(), tree)).collect())
 }
 

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use nixmox_hostkey::HostPublicKey;
 use nixmox_sops::{Format, Recipient, SealOptions};
 use nixmox_topology::NodeName;
+use subtle::ConstantTimeEq;
 
 use super::{FileKind, MergeError, Opened};
 use crate::Error;
 use crate::admins::{Admins, NewAdmins};
 use crate::base::{known, read_digests};
 use crate::digests::{DigestKey, Digests};
+use crate::generated::file::data_key;
 use crate::hosts::HostFiles;
 use crate::master::Master;
 
@@ -23,19 +26,26 @@ pub(super) struct Target {
 /// Finds out to whom the merged file is sealed.
 pub(super) fn target(file: &Opened<'_>) -> Result<Target, MergeError> {
     let digests = read_digests(file.fleet)?;
-    let known = match &file.kind {
-        FileKind::Master => known(&digests, Some(file.ours.data_key())),
+    let master = match &file.kind {
+        FileKind::Master => Some(file.ours.data_key().clone()),
         _ => match Master::open(file.fleet, file.options.identities) {
-            Ok(master) => known(&digests, master.file.as_ref().map(|f| f.data_key())),
+            Ok(master) => master.file.as_ref().map(|file| file.data_key().clone()),
             Err(Error::NoMaster { .. }) => None,
             Err(error) => return Err(error.into()),
         },
     };
+    let known = known(&digests, master.as_ref());
     let mut target = match &file.kind {
         FileKind::Host(host) => of_host(file, host, known.as_ref())?,
         FileKind::Other => of_other(file, known.as_ref())?,
         kind => of_admins(file, kind, known.as_ref())?,
     };
+    if file.kind == FileKind::Generated {
+        // Its data key is the one derived from the master's, or none that may be used again.
+        let own = master.map(|key| data_key(&key));
+        let ours = file.ours.data_key().expose();
+        target.keeps_key = own.is_some_and(|own| own.expose().ct_eq(ours).into());
+    }
     target.options.interaction = file.options.interaction.cloned();
     Ok(target)
 }
@@ -47,7 +57,7 @@ fn trusted<'a>(known: Known<'a>) -> Option<&'a Digests> {
     known.filter(|(key, digests)| digests.vouches_for_admins(key)).map(|(_, digests)| digests)
 }
 
-/// The master, or a host's private key.
+/// The master, what was generated, or a host's private key.
 fn of_admins(file: &Opened<'_>, kind: &FileKind, known: Known<'_>) -> Result<Target, MergeError> {
     let admins = Admins::read(file.fleet)?;
     let labels: BTreeSet<String> =
@@ -82,9 +92,20 @@ fn of_host(file: &Opened<'_>, host: &NodeName, known: Known<'_>) -> Result<Targe
         let hosts = vec![(host.clone(), public.fingerprint())];
         return Err(Error::UnknownHostKeys { hosts }.into());
     }
-    let recipient = Recipient::parse(&public.age_recipient())
-        .map_err(|source| Error::Recipient { host: host.clone(), source })?;
-    let mut options = SealOptions::new([recipient]);
+    let mut owners = vec![public];
+    // While its key is being replaced, the host has two; the next one must be vouched for as well.
+    if let (Some(pair), Some((key, record))) = (files.next_pair(host)?, record) {
+        let digest = key.next(host, pair.private, pair.public);
+        if record.next.as_ref().is_some_and(|next| next.matches(&digest)) {
+            owners.push(files.next_public_key()?);
+        }
+    }
+    let recipient = |key: &HostPublicKey| {
+        Recipient::parse(&key.age_recipient())
+            .map_err(|source| Error::Recipient { host: host.clone(), source })
+    };
+    let recipients = owners.iter().map(recipient).collect::<Result<Vec<_>, _>>()?;
+    let mut options = SealOptions::new(recipients);
     options.strict = true;
     // A data key that somebody else chose is never used again: he could read what it will seal.
     let keeps_key = record.is_some_and(|(key, record)| {

@@ -24,13 +24,17 @@ const OURS: [&str; 2] =
 
 /// What git shall do with which files, from the fleet's directory or its `private/`.
 ///
-/// Of public keys that both sides changed, neither half of a merge would be one.
-const ATTRIBUTES: [(&str, &str); 7] = [
+/// Of public keys and parts that both sides changed, no half of each would be one.
+const ATTRIBUTES: [(&str, &str); 11] = [
     ("secrets.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     ("nodes/**/secrets.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     ("nodes/**/secrets/default.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     ("nodes/**/ssh_host_ed25519_key", "diff=nixmox-secrets merge=nixmox-secrets"),
     ("nodes/**/ssh_host_ed25519_key.pub", "-merge"),
+    ("nodes/**/ssh_host_ed25519_key.next", "diff=nixmox-secrets merge=nixmox-secrets"),
+    ("nodes/**/ssh_host_ed25519_key.next.pub", "-merge"),
+    ("nodes/**/public.json", "-merge"),
+    (".nixmox/generated.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     (".nixmox/digests.json", "merge=nixmox-secrets"),
     (".nixmox/*.json", "linguist-generated"),
 ];

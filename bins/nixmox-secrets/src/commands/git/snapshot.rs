@@ -119,7 +119,8 @@ impl Snapshot {
         let is_wanted = |name: &&str| {
             let below = name.strip_prefix("private/").unwrap_or(name);
             let file = below.rsplit('/').next().unwrap_or_default();
-            below == "secrets.yaml" || (below.starts_with("nodes/") && DEFINITIONS.contains(&file))
+            ["secrets.yaml", ".nixmox/generated.yaml"].contains(&below)
+                || (below.starts_with("nodes/") && DEFINITIONS.contains(&file))
         };
         let dir = TempDir::with_prefix("nixmox-revision-").map_err(failed)?;
         for (name, bytes) in self.read(self.files.keys().map(String::as_str).filter(is_wanted))? {
