@@ -85,6 +85,24 @@ impl Ages {
         Self { version: VERSION, values }
     }
 
+    /// Merges three versions, value by value; every entry stays as somebody sealed it.
+    ///
+    /// Where both sides changed one, that somebody may have read the value outweighs that nobody has; else ours stay.
+    pub(crate) fn merged(base: &Self, ours: &Self, theirs: &Self) -> Self {
+        let names: BTreeSet<&String> = ours.values.keys().chain(theirs.values.keys()).collect();
+        let entry = |name: &String| {
+            let [b, o, t] = [base, ours, theirs].map(|ages| ages.values.get(name));
+            let entry = match (o, t) {
+                _ if b == t => o,
+                _ if b == o => t,
+                (Some(o), Some(t)) if o.exposed.is_none() && t.exposed.is_some() => Some(t),
+                (o, t) => o.or(t),
+            };
+            entry.map(|entry| (name.clone(), entry.clone()))
+        };
+        Self { version: VERSION, values: names.into_iter().filter_map(entry).collect() }
+    }
+
     /// Tells whether a value that somebody may have read is still to be changed.
     pub(crate) fn any_exposed(&self) -> bool {
         self.values.values().any(|entry| entry.exposed.is_some())

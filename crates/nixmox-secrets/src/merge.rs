@@ -29,7 +29,7 @@ use nix::{Merged, Texts};
 use target::target;
 
 pub use error::{MergeError, Version};
-pub use state::merge_digests;
+pub use state::{merge_ages, merge_digests};
 
 /// Three versions of one sealed file, as git hands them over.
 #[derive(Clone, Copy)]
@@ -56,6 +56,8 @@ pub enum FileKind {
     Generated,
     /// The keyed digests, which are merged without any key.
     Digests,
+    /// The ages of values, which are merged without any key.
+    Ages,
     /// Any other sops file.
     Other,
 }
@@ -104,6 +106,9 @@ pub fn kind(fleet: &Fleet, path: &RelPath) -> Result<FileKind, Error> {
         }
         if layout.digests()? == *path {
             return Ok(FileKind::Digests);
+        }
+        if layout.ages()? == *path {
+            return Ok(FileKind::Ages);
         }
         if layout.generated()? == *path {
             return Ok(FileKind::Generated);

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::merge::{
-    Clash, Draft, FileKind, MergeError, Opened, Place, Sides, Version, kind, merge_digests,
+    Clash, Draft, FileKind, MergeError, Opened, Place, Sides, Version, kind, merge_ages,
+    merge_digests,
 };
 use nixmox_secrets::store::RelPath;
 use nixmox_secrets::{Fleet, find};
@@ -32,8 +33,13 @@ pub(super) fn run(args: &Args, files: &MergeDriver) -> Result<Exit, Failure> {
     let fleet = Fleet::open(&context.root, options.ask_nix)
         .map_err(|error| left(&context, &path, error.into()))?;
     let failed = |error| left(&context, &path, error);
-    if kind(&fleet, &path).map_err(|error| failed(error.into()))? == FileKind::Digests {
-        replace_file(&files.ours, &merge_digests(sides.base, sides.ours, sides.theirs))?;
+    let merge_state = match kind(&fleet, &path).map_err(|error| failed(error.into()))? {
+        FileKind::Digests => Some(merge_digests as fn(&[u8], &[u8], &[u8]) -> Vec<u8>),
+        FileKind::Ages => Some(merge_ages as _),
+        _ => None,
+    };
+    if let Some(merge) = merge_state {
+        replace_file(&files.ours, &merge(sides.base, sides.ours, sides.theirs))?;
         return Ok(Exit::Ok);
     }
     let opened = Opened::new(&fleet, options, &path, sides).map_err(failed)?;

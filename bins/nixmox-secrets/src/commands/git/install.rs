@@ -25,7 +25,9 @@ const OURS: [&str; 2] =
 /// What git shall do with which files, from the fleet's directory or its `private/`.
 ///
 /// Of public keys and parts that both sides changed, no half of each would be one.
-const ATTRIBUTES: [(&str, &str); 11] = [
+/// What lies in `.nixmox/` and is not named below is signed or sealed as a whole: one side's, never a mixture.
+const ATTRIBUTES: [(&str, &str); 13] = [
+    (".nixmox/**", "-merge linguist-generated"),
     ("secrets.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     ("nodes/**/secrets.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     ("nodes/**/secrets/default.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
@@ -36,7 +38,8 @@ const ATTRIBUTES: [(&str, &str); 11] = [
     ("nodes/**/public.json", "-merge"),
     (".nixmox/generated.yaml", "diff=nixmox-secrets merge=nixmox-secrets"),
     (".nixmox/digests.json", "merge=nixmox-secrets"),
-    (".nixmox/*.json", "linguist-generated"),
+    (".nixmox/ages.json", "merge=nixmox-secrets"),
+    ("nodes/**/*.sig", "-merge"),
 ];
 
 /// Sets git up, or takes that out again, and says what was done.
