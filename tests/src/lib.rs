@@ -27,7 +27,7 @@ mod trace;
 
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
-pub use program::{program, sops_program};
+pub use program::{manifest_program, program, sops_program};
 pub use pty::Pty;
 pub use search::{copy_tree, files};
 pub use trace::{Call, Traced, calls};

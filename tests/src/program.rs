@@ -27,6 +27,16 @@ pub fn sops_program() -> &'static Path {
     PROGRAM.get_or_init(|| current("nixmox-sops"))
 }
 
+/// Returns the path of `nixmox-manifest`, as [`program`] does for its own.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn manifest_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| current("nixmox-manifest"))
+}
+
 fn current(name: &str) -> PathBuf {
     // target/debug/deps/TEST
     let test = std::env::current_exe().unwrap();

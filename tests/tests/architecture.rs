@@ -13,10 +13,11 @@ use serde_json::Value as Json;
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Crates without files, environment, processes, clock or randomness of their own.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "nixmox-tree",
     "nixmox-topology",
     "nixmox-nix",
+    "nixmox-manifest",
     "nixmox-sops",
     "nixmox-hostkey",
     "nixmox-cascade",
@@ -24,10 +25,11 @@ const PURE: [&str; 7] = [
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("nixmox-tree", &[]),
     ("nixmox-topology", &[]),
     ("nixmox-nix", &["nixmox-tree"]),
+    ("nixmox-manifest", &["nixmox-tree", "nixmox-topology", "nixmox-nix"]),
     ("nixmox-sops", &["nixmox-tree"]),
     ("nixmox-hostkey", &["nixmox-tree"]),
     ("nixmox-cascade", &["nixmox-tree", "nixmox-topology"]),
@@ -38,8 +40,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// What no library may know: programs and packages that only judge or measure.
-const NO_LIBRARIES: [&str; 5] =
-    ["nixmox-secrets-cli", "nixmox-sops-cli", "nixmox-tests", "nixmox-benches", "xtask"];
+const NO_LIBRARIES: [&str; 6] =
+    ["nixmox-secrets-cli", "nixmox-sops-cli", "nixmox-manifest-cli", "nixmox-tests", "nixmox-benches", "xtask"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

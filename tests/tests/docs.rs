@@ -64,6 +64,7 @@ fn play(steps: &[Step]) -> Vec<Vec<String>> {
         steps.iter().map(|step| format!("{}\necho; echo '{mark}'\n", step.command)).collect();
     // Both lie in one directory.
     nixmox_tests::sops_program();
+    nixmox_tests::manifest_program();
     let programs = nixmox_tests::program().parent().expect("a directory").display();
     let path = format!("{programs}:{}", std::env::var("PATH").expect("a PATH"));
     let output = Command::new("bash")
@@ -161,6 +162,15 @@ fn the_table_of_exit_codes_is_that_of_the_programs() {
     let expect: Vec<String> =
         Exit::ALL.iter().map(|exit| format!("| {} | {} |", exit.code(), exit.meaning())).collect();
     assert_eq!(rows, expect);
+}
+
+#[test]
+fn the_table_of_rules_is_that_of_the_program() {
+    let page = std::fs::read_to_string(root().join("docs/manifest-rules.md")).expect("the page");
+    let output = Command::new(nixmox_tests::manifest_program()).args(["rules", "--markdown"]).output();
+    let table = String::from_utf8(output.expect("the program").stdout).expect("text");
+    assert!(table.lines().count() > 80);
+    assert!(page.contains(&table), "nixmox-manifest rules --markdown prints another table");
 }
 
 #[test]

@@ -110,6 +110,30 @@ pub(crate) enum Expr {
     Refused(Construct),
 }
 
+impl Expr {
+    /// Moves the places that are not those of nodes.
+    fn shift(&mut self, by: usize) {
+        match self {
+            Self::Set(bindings) | Self::Let(bindings, _) => {
+                let dynamics = bindings.dynamics.iter_mut().map(|(_, binding)| binding);
+                for binding in bindings.statics.values_mut().chain(dynamics) {
+                    binding.span = binding.span.shifted(by);
+                }
+            }
+            Self::Select { path, .. } | Self::HasAttr { path, .. } => {
+                path.iter_mut().for_each(|attr| attr.span = attr.span.shifted(by));
+            }
+            Self::Lambda(lambda) => {
+                let formals = Rc::get_mut(lambda).and_then(|lambda| lambda.formals.as_mut());
+                for formal in formals.into_iter().flat_map(|formals| &mut formals.list) {
+                    formal.span = formal.span.shifted(by);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     Implies,
@@ -236,6 +260,20 @@ impl Ast {
 
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Lists the nodes from the `first` one on, with their ids.
+    pub(crate) fn nodes_from(&self, first: usize) -> impl Iterator<Item = (ExprId, &Node)> {
+        let ids = (0..=u32::MAX).skip(first).map(ExprId);
+        ids.zip(self.nodes.iter().skip(first))
+    }
+
+    /// Moves all places of the nodes from the `first` one on.
+    pub(crate) fn shift(&mut self, first: usize, by: usize) {
+        for node in self.nodes.iter_mut().skip(first) {
+            node.span = node.span.shifted(by);
+            node.expr.shift(by);
+        }
     }
 
     pub(crate) fn span(&self, id: ExprId) -> Span {

@@ -28,6 +28,10 @@ impl Span {
         self.start()..self.end()
     }
 
+    pub(crate) fn shifted(self, by: usize) -> Self {
+        Self::new(self.start().saturating_add(by), self.end().saturating_add(by))
+    }
+
     pub(crate) fn to(self, other: Self) -> Self {
         Self { start: self.start, end: other.end.max(self.start) }
     }

@@ -10,12 +10,14 @@
 //! | the names of a set whose values need more than this crate has | [`attr_names`] |
 //! | change a value and leave every other byte | [`set`], [`unset`] |
 //! | data to text | [`to_nix`] |
+//! | a text and the files it imports to data, with the place of every name and value | [`eval_located`] |
+//! | where the bindings of a text are written | [`bindings`] |
 //! | show where an error is | [`line_col`], [`masked_line`] |
 //! | hand a master to a real `nix` | [`NixEvaluator`], [`wrap_master`], [`read_answer`] |
 //!
 //! What it accepts means what Nix says it means; a text that Nix refuses is refused. The language is whole but for
 //! `let { … }` and a variable called `or`. Paths parse, and are an error when they are evaluated, like everything
-//! impure: `import`, fetching, files, derivations, the clock, the environment. So are the few results that differ
+//! impure: `import` (but in [`eval_located`]), fetching, files, derivations, the clock, the environment. So are the few results that differ
 //! between versions of Nix: integer overflow (old ones wrap around), floats in `toJSON`, regular expressions,
 //! comparison of functions. [`Construct`] lists them all.
 //!
@@ -45,6 +47,7 @@ mod edit;
 mod error;
 mod json;
 mod lex;
+mod located;
 mod machine;
 mod mask;
 mod parse;
@@ -54,6 +57,9 @@ mod scope;
 pub use bridge::{AnswerError, NixEvaluator, read_answer, wrap_master};
 pub use edit::{EditError, set, unset};
 pub use error::{Argument, Construct, Error, ErrorKind, Span, line_col};
+pub use located::{
+    Binding, Data, File, Located, LocatedAttr, LocatedError, MAX_FILES, Place, bindings, eval_located,
+};
 pub use mask::masked_line;
 pub use print::to_nix;
 

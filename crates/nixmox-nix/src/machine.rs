@@ -6,6 +6,8 @@ mod ops;
 mod text;
 mod value;
 
+use std::collections::HashMap;
+
 use crate::Limits;
 use crate::ast::{Ast, Attr, AttrName, Bindings, Expr, ExprId, Names, Op, Slot, Sym, index};
 use crate::builtins::{self, Global};
@@ -37,10 +39,24 @@ enum Frame {
     With(ThunkId),
 }
 
+/// The files that a text imports, parsed into the same tree.
+#[derive(Default)]
+pub(crate) struct Imports {
+    /// Which file the argument of an `import` means.
+    pub(crate) targets: HashMap<ExprId, usize>,
+    /// The roots of the files, or why they have none.
+    pub(crate) roots: Vec<Result<ExprId, Error>>,
+}
+
 pub(crate) struct Machine<'a> {
     ast: &'a Ast,
     pub(crate) names: Names,
     thunks: Vec<Thunk>,
+    /// Which expression made each thunk, if one did.
+    origins: Vec<Option<ExprId>>,
+    imports: Imports,
+    /// The imported files' values, as far as they were asked for.
+    imported: HashMap<usize, ThunkId>,
     envs: Vec<Env>,
     depth: usize,
     max_depth: usize,
@@ -53,11 +69,18 @@ impl<'a> Machine<'a> {
             ast,
             names,
             thunks: Vec::new(),
+            origins: Vec::new(),
+            imports: Imports::default(),
+            imported: HashMap::new(),
             envs: Vec::new(),
             depth: 0,
             max_depth: limits.depth,
             steps: limits.steps,
         }
+    }
+
+    pub(crate) fn with_imports(self, imports: Imports) -> Self {
+        Self { imports, ..self }
     }
 
     /// Evaluates the whole text, as far as its outermost shape.
@@ -123,6 +146,10 @@ impl<'a> Machine<'a> {
                 let inner = self.recursive_env(bindings, span, env)?;
                 self.eval(*body, inner)
             }
+            Expr::Apply(_, argument) if self.imports.targets.contains_key(argument) => {
+                let file = self.import(*argument, span)?;
+                self.force(file, span)
+            }
             Expr::Apply(function, argument) => {
                 let function = self.eval(*function, env)?;
                 let argument = self.thunk(*argument, env);
@@ -170,13 +197,48 @@ impl<'a> Machine<'a> {
             },
             _ => Thunk::Expr(id, env),
         };
-        self.push(thunk)
+        self.push_from(thunk, Some(id))
     }
 
     fn push(&mut self, thunk: Thunk) -> ThunkId {
+        self.push_from(thunk, None)
+    }
+
+    fn push_from(&mut self, thunk: Thunk, origin: Option<ExprId>) -> ThunkId {
         let id = ThunkId::new(self.thunks.len());
         self.thunks.push(thunk);
+        self.origins.push(origin);
         id
+    }
+
+    /// Finds the thunk of an imported file.
+    fn import(&mut self, argument: ExprId, span: Span) -> Result<ThunkId, Error> {
+        let refused = Error::new(ErrorKind::Unsupported(Construct::Import), span);
+        let file = *self.imports.targets.get(&argument).ok_or(refused)?;
+        if let Some(known) = self.imported.get(&file) {
+            return Ok(*known);
+        }
+        let root = *self.imports.roots.get(file).ok_or(refused)?;
+        let thunk = self.push_from(Thunk::Expr(root?, EnvId::NONE), Some(root?));
+        self.imported.insert(file, thunk);
+        Ok(thunk)
+    }
+
+    /// Tells where the text of a value is, if one expression is all of it.
+    pub(crate) fn origin(&self, thunk: ThunkId) -> Option<Span> {
+        let origin = thunk.index().and_then(|at| self.origins.get(at)).copied().flatten();
+        origin.map(|id| self.written(id))
+    }
+
+    /// Looks through what only stands around a value.
+    pub(crate) fn written(&self, id: ExprId) -> Span {
+        let mut id = id;
+        while let Expr::Let(_, body) | Expr::With(_, body) | Expr::Assert(_, body) =
+            &self.ast.node(id).expr
+        {
+            id = *body;
+        }
+        self.ast.span(id)
     }
 
     pub(crate) fn value(&mut self, value: V) -> ThunkId {
@@ -294,7 +356,7 @@ impl<'a> Machine<'a> {
                 Expr::Str(text) => Thunk::Value(V::Str(text.clone())),
                 _ => Thunk::Expr(binding.value, env),
             };
-            self.push(thunk);
+            self.push_from(thunk, Some(binding.value));
         }
         Ok(inner)
     }

@@ -19,21 +19,25 @@ use crate::lex::{Lexer, Tok, Token, is_name};
 
 /// A text's tree, without the names' scopes.
 pub(crate) fn parse(text: &str, names: &mut Names, options: Options) -> Result<Ast, Error> {
+    let (ast, result) = append(Ast::new(text.len() / 12), text, names, options);
+    result.map(|()| ast)
+}
+
+/// Parses a text into a tree that may hold others already; its root is then this text's.
+pub(crate) fn append(
+    ast: Ast,
+    text: &str,
+    names: &mut Names,
+    options: Options,
+) -> (Ast, Result<(), Error>) {
     if let Some(at) = text.bytes().position(|b| b == 0) {
-        return Err(Error::new(ErrorKind::Character, Span::new(at, at + 1)));
+        return (ast, Err(Error::new(ErrorKind::Character, Span::new(at, at + 1))));
     }
-    let mut parser = Parser {
-        lexer: Lexer::new(text),
-        ahead: VecDeque::with_capacity(4),
-        last_end: 0,
-        ast: Ast::new(text.len() / 12),
-        names,
-        depth: 0,
-        options,
-    };
-    parser.ast.root = parser.expr()?;
-    parser.expect(Tok::End, "the end of the text")?;
-    Ok(parser.ast)
+    let ahead = VecDeque::with_capacity(4);
+    let lexer = Lexer::new(text);
+    let mut parser = Parser { lexer, ahead, last_end: 0, ast, names, depth: 0, options };
+    let result = parser.whole();
+    (parser.ast, result)
 }
 
 #[derive(Clone, Copy)]
@@ -99,6 +103,12 @@ fn operator(tok: Tok) -> Option<(Op, u8, Side)> {
 }
 
 impl<'t> Parser<'t, '_> {
+    fn whole(&mut self) -> Result<(), Error> {
+        self.ast.root = self.expr()?;
+        self.expect(Tok::End, "the end of the text")?;
+        Ok(())
+    }
+
     fn peek_at(&mut self, ahead: usize) -> Result<Token, Error> {
         while self.ahead.len() <= ahead {
             let token = self.lexer.next()?;

@@ -1,0 +1,181 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Check, draw, plan and compare a service manifest.
+///
+/// A manifest says what runs where: the network, core services, services, and how they meet. It is written in Nix,
+/// TOML, YAML or JSON; the file's ending tells which. Nothing here changes a file or talks to a machine.
+#[derive(Parser, Debug)]
+#[command(name = "nixmox-manifest", version, max_term_width = 100)]
+#[command(after_help = "Start with `nixmox-manifest example > service-manifest.nix`, then `nixmox-manifest check`.")]
+pub(crate) struct Args {
+    /// The manifest; without it service-manifest.nix (or .toml, .yaml, .json), here or in nixos/, upwards from here.
+    #[arg(long, short, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Evaluate a Nix manifest with the installed `nix-instantiate` instead of the embedded evaluator.
+    #[arg(long, global = true)]
+    pub(crate) nix: bool,
+    /// Report as JSON on standard output, for scripts.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are respected.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When to use colour.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// On terminals.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Print a complete manifest to begin with
+    Example,
+    /// Find everything that is wrong
+    ///
+    /// Ends with 0 when nothing is an error, and with 1 otherwise.
+    Check(Check),
+    /// List all rules, or explain one
+    Rules {
+        /// The rule, such as M201.
+        code: Option<String>,
+        /// As a Markdown table.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Draw who needs whom
+    Graph {
+        /// How it is drawn.
+        #[arg(long, value_enum, default_value = "text")]
+        format: GraphFormat,
+    },
+    /// Say why one service needs another
+    Why {
+        /// Who needs.
+        from: String,
+        /// Who is needed.
+        to: String,
+    },
+    /// Show what a deployment would do, in order
+    Plan,
+    /// Show what changed, and what has to be deployed again
+    ///
+    /// OLD and NEW are files, or revisions of git in which the manifest lies at the same path.
+    Diff {
+        /// The manifest before.
+        #[arg(default_value = "HEAD")]
+        old: String,
+        /// The manifest after; without it the file as it is now.
+        new: Option<String>,
+    },
+    /// Print what each host is given, for lib.importJSON
+    #[command(name = "json")]
+    Outputs {
+        /// Only this host.
+        host: Option<String>,
+    },
+    /// List the names of the secrets that the manifest needs
+    Secrets,
+    /// List the groups that the manifest makes of its services
+    Inventory,
+    /// Print the JSON Schema of a manifest, for editors
+    Schema {
+        /// That of what `json` prints.
+        #[arg(long)]
+        outputs: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Arguments of `check`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Check {
+    /// The manifest, as with --manifest.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// How findings are shown.
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub(crate) format: CheckFormat,
+    /// Let warnings fail the check, too.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) deny: Option<Deny>,
+    /// Take unknown fields for errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Explain a rule, such as M201, and check nothing.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) explain: Option<String>,
+    /// Compare with the names in this sops file, which is not opened; may be given several times.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) secrets: Vec<PathBuf>,
+    /// What the hypervisor has: cores, MiB of memory, GiB of disk.
+    #[arg(long, value_name = "CORES,MIB,GIB", value_delimiter = ',', num_args = 1)]
+    pub(crate) capacity: Vec<i64>,
+    /// Have bash read health commands, and caddy read extra configuration; both have to be installed.
+    #[arg(long)]
+    pub(crate) tools: bool,
+}
+
+/// How findings are shown.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CheckFormat {
+    /// With the lines they are about.
+    Pretty,
+    /// One line each.
+    Short,
+    /// As JSON.
+    Json,
+    /// As workflow commands of GitHub.
+    Github,
+}
+
+/// What fails a check beside errors.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deny {
+    /// Warnings.
+    Warnings,
+}
+
+/// How a graph is drawn.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GraphFormat {
+    /// As a picture.
+    Svg,
+    /// For Graphviz.
+    Dot,
+    /// For Markdown.
+    Mermaid,
+    /// As lines.
+    Text,
+}

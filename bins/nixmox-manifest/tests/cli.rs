@@ -1,0 +1,239 @@
+//! What a person sees, command by command.
+//!
+//! Needs git, bash, and nix-instantiate (Debian: git, bash, nix-bin).
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+const EXAMPLE: &str = include_str!("../../../fixtures/manifest/example.nix");
+const SEED: &str = include_str!("../../../fixtures/manifest/seed.nix");
+
+/// A directory with files, and a home of its own.
+struct Env {
+    dir: TempDir,
+}
+
+impl Env {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let env = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(env.dir.path().join("home")).unwrap();
+        for (name, text) in files {
+            env.write(name, text);
+        }
+        env
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("HOME", self.dir.path().join("home")).env("LANG", "C.UTF-8");
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn git(&self, args: &[&str]) {
+        let mut git = self.command("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@example.lan"]).args(args);
+        let output = git.output().unwrap_or_else(|e| panic!("git runs: {e}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs the program and shows it as a person would see it.
+    fn run(&self, args: &[&str]) -> String {
+        let output =
+            self.command(env!("CARGO_BIN_EXE_nixmox-manifest")).args(args).output().unwrap();
+        let (out, err) = (output.stdout, output.stderr);
+        let said = format!("{}{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+        let dir = self.dir.path().canonicalize().unwrap();
+        let said = said.replace(dir.to_str().unwrap(), "/test");
+        let code = output.status.code().unwrap();
+        format!("$ nixmox-manifest {}\n{said}[{code}]\n", args.join(" "))
+    }
+}
+
+fn example() -> Env {
+    Env::new(&[("service-manifest.nix", EXAMPLE)])
+}
+
+#[test]
+fn the_help() {
+    assert_snapshot!("help", example().run(&["-h"]));
+}
+
+#[test]
+fn a_clean_manifest() {
+    assert_snapshot!(example().run(&["check"]), @r"
+    $ nixmox-manifest check
+    all is well: 7 services
+    [0]
+    ");
+    let below = Env::new(&[("nixos/service-manifest.nix", EXAMPLE)]);
+    assert!(below.run(&["check", "--deny", "warnings"]).ends_with("[0]\n"));
+}
+
+#[test]
+fn findings_in_every_form() {
+    let env = Env::new(&[("service-manifest.nix", SEED)]);
+    assert_snapshot!("seed-pretty", env.run(&["check"]));
+    assert_snapshot!("seed-short", env.run(&["check", "--format", "short"]));
+    assert_snapshot!("seed-github", env.run(&["check", "--format", "github"]));
+    let json = env.run(&["check", "--format", "json"]);
+    let json = json.split_once('\n').unwrap().1.strip_suffix("[1]\n").unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!((&json["errors"], &json["warnings"]), (&2.into(), &10.into()));
+}
+
+#[test]
+fn warnings_fail_when_they_are_denied() {
+    let env = Env::new(&[("service-manifest.nix", &EXAMPLE.replacen("vmid = 904;", "", 1))]);
+    assert!(env.run(&["check"]).ends_with("[0]\n"));
+    assert!(env.run(&["check", "--deny", "warnings"]).ends_with("[1]\n"));
+}
+
+#[test]
+fn rules_are_explained() {
+    let env = example();
+    assert_snapshot!(env.run(&["check", "--explain", "m201"]), @r"
+    $ nixmox-manifest check --explain m201
+    M201 (error): two services have one address
+
+    Only one machine can have an address. The second one to start takes it from the first.
+    [0]
+    ");
+    assert_snapshot!(env.run(&["rules", "M999"]), @r"
+    $ nixmox-manifest rules M999
+    error: there is no rule `M999`
+      hint: list them: nixmox-manifest rules
+    [2]
+    ");
+}
+
+#[test]
+fn mistakes() {
+    let env = Env::new(&[("x.nix", "{ network = { }; "), ("y.txt", "")]);
+    assert_snapshot!(env.run(&["check"]), @"");
+    assert_snapshot!(env.run(&["check", "x.nix"]), @"");
+    assert_snapshot!(env.run(&["check", "y.txt"]), @"");
+    assert_snapshot!(env.run(&["plan", "-m", "x.nix"]), @"");
+    assert_snapshot!(example().run(&["why", "monitoring", "postgres"]), @"");
+    assert_snapshot!(example().run(&["json", "nobody"]), @"");
+    assert_snapshot!(example().run(&["diff", "nowhere"]), @"");
+}
+
+#[test]
+fn who_needs_whom() {
+    let env = example();
+    assert_snapshot!("graph-text", env.run(&["graph"]));
+    assert_snapshot!("graph-dot", env.run(&["graph", "--format", "dot"]));
+    assert_snapshot!("graph-mermaid", env.run(&["graph", "--format", "mermaid"]));
+    let svg = env.run(&["graph", "--format", "svg"]);
+    assert!(svg.contains("<svg") && svg.contains("vaultwarden"), "{svg}");
+    assert_snapshot!(env.run(&["why", "monitoring", "postgresql"]), @"");
+    assert_snapshot!(env.run(&["why", "dns", "caddy"]), @"");
+}
+
+#[test]
+fn what_a_deployment_does() {
+    assert_snapshot!("plan", example().run(&["plan"]));
+}
+
+#[test]
+fn what_changed_since_a_revision() {
+    let env = Env::new(&[("nixos/service-manifest.nix", "import ./rest.nix"), ("nixos/rest.nix", EXAMPLE)]);
+    env.git(&["init", "--quiet"]);
+    env.git(&["add", "."]);
+    env.git(&["commit", "--quiet", "-m", "one"]);
+    assert_snapshot!(env.run(&["diff"]), @r"
+    $ nixmox-manifest diff
+    nothing changes
+    [0]
+    ");
+    env.write("nixos/rest.nix", &EXAMPLE.replacen("192.168.99.14:8080", "192.168.99.14:8090", 1).replacen("ports = [ 8080 ]", "ports = [ 8090 ]", 1));
+    assert_snapshot!("diff", env.run(&["diff", "HEAD"]));
+    env.write("old.nix", EXAMPLE);
+    env.write("new.nix", &EXAMPLE.replacen("# A small", "# Another", 1));
+    assert!(env.run(&["diff", "old.nix", "new.nix"]).contains("nothing changes\n[0]"));
+}
+
+#[test]
+fn names_of_secrets_and_groups() {
+    assert_snapshot!(example().run(&["secrets"]), @"");
+    assert_snapshot!(example().run(&["inventory"]), @"");
+}
+
+#[test]
+fn sealed_names_are_compared() {
+    let env = example();
+    env.write("secrets.yaml", "vaultwarden:\n    database_pasword: ENC[x]\nsops:\n    version: 3\n");
+    assert_snapshot!("sealed", env.run(&["check", "--secrets", "secrets.yaml", "--format", "short"]));
+}
+
+#[test]
+fn a_real_nix_reads_what_is_beyond() {
+    let beyond = "let x = builtins.fromTOML \"a = 1\"; in builtins.seq x (import ./rest.nix)";
+    let env = Env::new(&[("service-manifest.nix", beyond), ("rest.nix", SEED)]);
+    assert_snapshot!(env.run(&["check", "--format", "short"]), @"");
+    let real = env.run(&["check", "--nix", "--format", "short"]);
+    assert_snapshot!("real-nix", real);
+}
+
+#[test]
+fn other_programs_judge() {
+    let text = EXAMPLE.replacen("pg_isready --quiet", "if true; pg_isready", 1);
+    let env = Env::new(&[("service-manifest.nix", &text)]);
+    let without = env.run(&["check", "--format", "short"]);
+    assert!(without.ends_with("[0]\n"), "{without}");
+    let with = env.run(&["check", "--format", "short", "--tools"]);
+    assert!(with.contains("error[M704]"), "{with}");
+}
+
+#[test]
+fn links_and_paths_out_of_the_repository_are_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("x.nix"), EXAMPLE).unwrap();
+    let env = Env::new(&[("m.nix", "import ./link.nix"), ("n.nix", "import ../x.nix")]);
+    std::os::unix::fs::symlink(outside.path().join("x.nix"), env.dir.path().join("link.nix")).unwrap();
+    for name in ["m.nix", "n.nix"] {
+        let said = env.run(&["check", name, "--format", "short"]);
+        assert!(said.contains("error[M001]"), "{said}");
+    }
+}
+
+#[test]
+fn pages_and_schemas() {
+    let env = example();
+    for args in [
+        &["schema"][..],
+        &["schema", "--outputs"],
+        &["man"],
+        &["completions", "bash"],
+        &["rules"],
+        &["rules", "--markdown"],
+        &["json"],
+        &["json", "caddy"],
+        &["plan", "--json"],
+        &["graph", "--json"],
+        &["rules", "--json"],
+    ] {
+        let said = env.run(args);
+        assert!(said.ends_with("[0]\n") && said.len() > 200, "{said}");
+    }
+}
+
+#[test]
+fn the_programs_path_is_real() {
+    assert!(Path::new(env!("CARGO_BIN_EXE_nixmox-manifest")).exists());
+}
