@@ -124,13 +124,55 @@ fn rules_are_explained() {
 #[test]
 fn mistakes() {
     let env = Env::new(&[("x.nix", "{ network = { }; "), ("y.txt", "")]);
-    assert_snapshot!(env.run(&["check"]), @"");
-    assert_snapshot!(env.run(&["check", "x.nix"]), @"");
-    assert_snapshot!(env.run(&["check", "y.txt"]), @"");
-    assert_snapshot!(env.run(&["plan", "-m", "x.nix"]), @"");
-    assert_snapshot!(example().run(&["why", "monitoring", "postgres"]), @"");
-    assert_snapshot!(example().run(&["json", "nobody"]), @"");
-    assert_snapshot!(example().run(&["diff", "nowhere"]), @"");
+    assert_snapshot!(env.run(&["check"]), @r"
+    $ nixmox-manifest check
+    error: there is no service manifest here or above
+      hint: name it: --manifest FILE
+      hint: it is looked for as service-manifest.nix, .toml, .yaml, .json, also in nixos/
+    [100]
+    ");
+    assert_snapshot!(env.run(&["check", "x.nix"]), @r"
+    $ nixmox-manifest check x.nix
+    error[M001]
+
+      × the manifest does not evaluate
+       ╭─[x.nix:1:18]
+     1 │ { network = { }; 
+       ╰────
+
+    1 error in 0 services
+    [1]
+    ");
+    assert_snapshot!(env.run(&["check", "y.txt"]), @r"
+    $ nixmox-manifest check y.txt
+    error: y.txt is in no known format
+      hint: its name ends in .nix, .toml, .yaml or .json
+    [2]
+    ");
+    assert_snapshot!(env.run(&["plan", "-m", "x.nix"]), @r"
+    $ nixmox-manifest plan -m x.nix
+    error: the manifest has 1 error
+      hint: x.nix:1:18: error[M001]: the manifest does not evaluate
+      hint: see all of it: nixmox-manifest check
+    [2]
+    ");
+    assert_snapshot!(example().run(&["why", "monitoring", "postgres"]), @r"
+    $ nixmox-manifest why monitoring postgres
+    error: there is no service `postgres`
+      hint: did you mean postgresql?
+    [2]
+    ");
+    assert_snapshot!(example().run(&["json", "nobody"]), @r"
+    $ nixmox-manifest json nobody
+    error: there is no enabled host `nobody`
+      hint: there are authentik, caddy, dns, media, monitoring, postgresql, vaultwarden
+    [7]
+    ");
+    assert_snapshot!(example().run(&["diff", "nowhere"]), @r"
+    $ nixmox-manifest diff nowhere
+    error: `nowhere` is neither a file nor a revision that has service-manifest.nix
+    [100]
+    ");
 }
 
 #[test]
@@ -141,8 +183,17 @@ fn who_needs_whom() {
     assert_snapshot!("graph-mermaid", env.run(&["graph", "--format", "mermaid"]));
     let svg = env.run(&["graph", "--format", "svg"]);
     assert!(svg.contains("<svg") && svg.contains("vaultwarden"), "{svg}");
-    assert_snapshot!(env.run(&["why", "monitoring", "postgresql"]), @"");
-    assert_snapshot!(env.run(&["why", "dns", "caddy"]), @"");
+    assert_snapshot!(env.run(&["why", "monitoring", "postgresql"]), @r"
+    $ nixmox-manifest why monitoring postgresql
+    monitoring needs authentik: declared in depends_on (service-manifest.nix:130:30)
+    authentik needs postgresql: implied by its database (service-manifest.nix:43:9)
+    [0]
+    ");
+    assert_snapshot!(env.run(&["why", "dns", "caddy"]), @r"
+    $ nixmox-manifest why dns caddy
+    dns does not need caddy
+    [1]
+    ");
 }
 
 #[test]
@@ -170,8 +221,28 @@ fn what_changed_since_a_revision() {
 
 #[test]
 fn names_of_secrets_and_groups() {
-    assert_snapshot!(example().run(&["secrets"]), @"");
-    assert_snapshot!(example().run(&["inventory"]), @"");
+    assert_snapshot!(example().run(&["secrets"]), @r"
+    $ nixmox-manifest secrets
+    authentik-ldap/env  for authentik
+    authentik-radius/env  for authentik
+    authentik/bootstrap_token  for authentik
+    authentik/database_password  for authentik, postgresql
+    internal_ca/wildcard_private_key  for caddy
+    media/jellyfin/oidc_client_secret  for media
+    media/sonarr/database_password  for media, postgresql
+    monitoring/oidc_client_secret  for monitoring
+    postgresql/admin_password  for postgresql
+    vaultwarden/database_password  for vaultwarden, postgresql
+    vaultwarden/oidc_client_secret  for vaultwarden
+    [0]
+    ");
+    assert_snapshot!(example().run(&["inventory"]), @r"
+    $ nixmox-manifest inventory
+    all: core_services, services
+    core_services: authentik, caddy, dns, postgresql
+    services: media, monitoring, vaultwarden
+    [0]
+    ");
 }
 
 #[test]
@@ -185,7 +256,12 @@ fn sealed_names_are_compared() {
 fn a_real_nix_reads_what_is_beyond() {
     let beyond = "let x = builtins.fromTOML \"a = 1\"; in builtins.seq x (import ./rest.nix)";
     let env = Env::new(&[("service-manifest.nix", beyond), ("rest.nix", SEED)]);
-    assert_snapshot!(env.run(&["check", "--format", "short"]), @"");
+    assert_snapshot!(env.run(&["check", "--format", "short"]), @r"
+    $ nixmox-manifest check --format short
+    service-manifest.nix:1:18: error[M001]: the manifest does not evaluate
+    1 error in 0 services
+    [1]
+    ");
     let real = env.run(&["check", "--nix", "--format", "short"]);
     assert_snapshot!("real-nix", real);
 }

@@ -127,7 +127,7 @@ impl Decoder {
 
     /// Notes the fields that nobody knows.
     pub(crate) fn unknown(&mut self, entries: &[Entry], known: &[&str]) {
-        let strange = entries.iter().filter(|entry| !known.contains(&bare(&entry.name)));
+        let strange = entries.iter().filter(|entry| !known.iter().any(|name| bare(name) == entry.name));
         for entry in strange {
             let name = &entry.name;
             let message = format!("unknown field `{name}` in {}", self.here());
@@ -202,7 +202,7 @@ fn decode_text<T: Textual>(node: &Node, decoder: &mut Decoder) -> Option<T> {
     match T::parse(text) {
         Ok(value) => Some(value),
         Err(flaw) => {
-            let message = format!("{} in {}", flaw.message, decoder.here());
+            let message = format!("{}: {}", decoder.here(), flaw.message);
             let finding = Finding::new(flaw.code, message).at(node.place, flaw.label);
             decoder.findings.push(finding.maybe_help(flaw.help));
             None

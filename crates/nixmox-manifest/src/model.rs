@@ -295,8 +295,7 @@ impl Section {
 impl Decode for Manifest {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let entries = decoder.entries(node)?;
-        let start = node.place.range().start;
-        let top = Place::new(node.place.file(), start..start.saturating_add(1));
+        let top = first_of(node);
         for section in ["network", "core_services", "services"] {
             require(decoder, (entries, top), section);
         }

@@ -113,8 +113,6 @@ fn the_monitor_concerns_all_who_send_logs() {
 fn comments_and_blanks_concern_nobody() {
     let diff = check(&[("# A small fleet", "#  Another\n  # fleet"), ("\n  services = {", "\n\n\n  services=\n{")], "", "", "");
     assert!(diff.is_empty());
-    let diff = check(&[("version", "version")], "", "", "");
-    assert!(diff.is_empty());
 }
 
 #[test]

@@ -185,7 +185,12 @@ fn the_example_is_planned_in_four_phases() {
             .collect();
         format!("{} {waves:?}\n", phase.stage.phase())
     });
-    insta::assert_snapshot!(phases.collect::<String>(), @"");
+    insta::assert_snapshot!(phases.collect::<String>(), @r#"
+    tf_infra [["authentik", "caddy", "dns", "media", "monitoring", "postgresql", "vaultwarden"]]
+    nix_core [["caddy", "dns", "postgresql"], ["authentik"]]
+    tf_auth_core [["media", "monitoring", "vaultwarden"]]
+    services [["media", "monitoring", "vaultwarden"]]
+    "#);
     assert!(plan.stuck.is_empty());
 }
 

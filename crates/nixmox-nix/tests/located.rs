@@ -61,7 +61,7 @@ fn through_the_means_of_one_file() {
     check("{ a = 1; b = 2; } // { a = 3; }", &["a"], "m:23:a", "m:27:3");
     check("{ a = 1; b = 2; } // { a = 3; }", &["b"], "m:9:b", "m:13:2");
     check("let a = 1; in { inherit a; }", &["a"], "m:24:a", "m:8:1");
-    check("rec { a = 1; b = a; }", &["b"], "m:13:b", "m:10:1");
+    check("rec { a = 1; b = a; }", &["b"], "m:13:b", "m:17:a");
     check("let l = [ 1 ]; in { a = l ++ [ 2 ]; }", &["a", "0"], "m:20:a", "m:10:1");
     check("{ a = let x = 1; in x + 1; }", &["a"], "m:2:a", "m:20:x + 1");
     check("let f = n: { v = n; w = 0; }; in { a = f 5; }", &["a", "w"], "m:20:w", "m:24:0");

@@ -172,6 +172,41 @@ fn other_forms_of_a_report() {
     let loaded = load(&[("ip = \"192.168.99.18\"", "ip = \"192.168.99.17\"")]);
     let report = of_code(check(&loaded, &Facts::default()), Code::M201);
     insta::assert_snapshot!(render::short(&report, loaded.sources()), @"service-manifest.nix:129:12: error[M201]: `services.media` and `services.monitoring` both claim the address 192.168.99.17");
-    insta::assert_snapshot!(render::github(&report, loaded.sources()), @"");
-    insta::assert_snapshot!(format!("{:#}", render::as_json(&report, loaded.sources())), @"");
+    insta::assert_snapshot!(render::github(&report, loaded.sources()), @r"
+    ::error file=service-manifest.nix,line=127,col=12,endLine=127,endColumn=27,title=M201 two services have one address::`services.media` and `services.monitoring` both claim the address 192.168.99.17%0Ahelp: the lowest free address in 192.168.99.0/24 is 192.168.99.2
+    ");
+    insta::assert_snapshot!(format!("{:#}", render::as_json(&report, loaded.sources())), @r#"
+    {
+      "errors": 1,
+      "findings": [
+        {
+          "code": "M201",
+          "help": "the lowest free address in 192.168.99.0/24 is 192.168.99.2",
+          "message": "`services.media` and `services.monitoring` both claim the address 192.168.99.17",
+          "places": [
+            {
+              "column": 12,
+              "end_column": 27,
+              "end_line": 127,
+              "file": "service-manifest.nix",
+              "label": "used again here by services.monitoring",
+              "line": 127
+            },
+            {
+              "column": 12,
+              "end_column": 27,
+              "end_line": 94,
+              "file": "service-manifest.nix",
+              "label": "first used here by services.media",
+              "line": 94
+            }
+          ],
+          "severity": "error",
+          "title": "two services have one address"
+        }
+      ],
+      "notes": 0,
+      "warnings": 0
+    }
+    "#);
 }
