@@ -40,8 +40,14 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// What no library may know: programs and packages that only judge or measure.
-const NO_LIBRARIES: [&str; 6] =
-    ["nixmox-secrets-cli", "nixmox-sops-cli", "nixmox-manifest-cli", "nixmox-tests", "nixmox-benches", "xtask"];
+const NO_LIBRARIES: [&str; 6] = [
+    "nixmox-secrets-cli",
+    "nixmox-sops-cli",
+    "nixmox-manifest-cli",
+    "nixmox-tests",
+    "nixmox-benches",
+    "xtask",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -167,7 +167,8 @@ fn the_table_of_exit_codes_is_that_of_the_programs() {
 #[test]
 fn the_table_of_rules_is_that_of_the_program() {
     let page = std::fs::read_to_string(root().join("docs/manifest-rules.md")).expect("the page");
-    let output = Command::new(nixmox_tests::manifest_program()).args(["rules", "--markdown"]).output();
+    let output =
+        Command::new(nixmox_tests::manifest_program()).args(["rules", "--markdown"]).output();
     let table = String::from_utf8(output.expect("the program").stdout).expect("text");
     assert!(table.lines().count() > 80);
     assert!(page.contains(&table), "nixmox-manifest rules --markdown prints another table");

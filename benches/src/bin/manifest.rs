@@ -14,12 +14,8 @@ use nixmox_manifest::{Facts, Format, Loaded, Plan, check, render};
 
 type Failure = Box<dyn Error>;
 
-const FORMS: [(&str, Format); 4] = [
-    ("nix", Format::Nix),
-    ("toml", Format::Toml),
-    ("yaml", Format::Yaml),
-    ("json", Format::Json),
-];
+const FORMS: [(&str, Format); 4] =
+    [("nix", Format::Nix), ("toml", Format::Toml), ("yaml", Format::Yaml), ("json", Format::Json)];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,7 +24,9 @@ fn main() -> ExitCode {
         ["sample", form, services] => sample(form, services),
         [] => measure("2000", 9),
         [services] => measure(services, 9),
-        [services, runs, ..] => runs.parse().map_err(Failure::from).and_then(|n| measure(services, n)),
+        [services, runs, ..] => {
+            runs.parse().map_err(Failure::from).and_then(|n| measure(services, n))
+        }
     };
     match done {
         Ok(text) => {
@@ -44,11 +42,14 @@ fn main() -> ExitCode {
 
 /// Takes samples of each form and shows the medians.
 fn measure(services: &str, runs: usize) -> Result<String, Failure> {
-    let mut table = String::from("| form | text | read | check | plan | all | memory |\n|---|---:|---:|---:|---:|---:|---:|\n");
+    let mut table = String::from(
+        "| form | text | read | check | plan | all | memory |\n|---|---:|---:|---:|---:|---:|---:|\n",
+    );
     for (form, _) in FORMS {
         let mut samples = Vec::new();
         for _ in 0..runs.max(1) {
-            let output = Command::new(std::env::current_exe()?).args(["sample", form, services]).output()?;
+            let output =
+                Command::new(std::env::current_exe()?).args(["sample", form, services]).output()?;
             if !output.status.success() {
                 return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
             }
@@ -66,7 +67,10 @@ fn measure(services: &str, runs: usize) -> Result<String, Failure> {
         writeln!(
             table,
             "| {form} | {} KB | {} | {} | {} | {all} | {memory} MB |",
-            median(0) / 1_024, time(1), time(2), time(3)
+            median(0) / 1_024,
+            time(1),
+            time(2),
+            time(3)
         )?;
     }
     Ok(table)
@@ -146,7 +150,9 @@ fn text(format: Format, services: usize) -> String {
     match format {
         Format::Toml => fields.iter().map(|(path, value)| format!("{path} = {value}\n")).collect(),
         Format::Nix => {
-            let lines = fields.iter().map(|(path, value)| format!("  {path} = {};\n", value.replace(',', "")));
+            let lines = fields
+                .iter()
+                .map(|(path, value)| format!("  {path} = {};\n", value.replace(',', "")));
             format!("{{\n{}}}\n", lines.collect::<String>())
         }
         _ => nested(&fields, format),
@@ -169,13 +175,21 @@ fn nested(fields: &[(String, String)], format: Format) -> String {
         for (depth, part) in parts.iter().enumerate().skip(common) {
             let comma = if first || depth > common { "" } else { "," };
             let indent = "  ".repeat(depth);
-            out.push_str(&if json { format!("{comma}\n{indent}\"{part}\": {{") } else { format!("{indent}{part}:\n") });
+            out.push_str(&if json {
+                format!("{comma}\n{indent}\"{part}\": {{")
+            } else {
+                format!("{indent}{part}:\n")
+            });
             first = false;
         }
         let new = common < parts.len();
         let indent = "  ".repeat(parts.len());
         let comma = if new { "" } else { "," };
-        out.push_str(&if json { format!("{comma}\n{indent}\"{leaf}\": {value}") } else { format!("{indent}{leaf}: {value}\n") });
+        out.push_str(&if json {
+            format!("{comma}\n{indent}\"{leaf}\": {value}")
+        } else {
+            format!("{indent}{leaf}: {value}\n")
+        });
         open = parts;
     }
     if json { format!("{{{out}{}}}\n", "}".repeat(open.len())) } else { out }

@@ -10,7 +10,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 /// TOML, YAML or JSON; the file's ending tells which. Nothing here changes a file or talks to a machine.
 #[derive(Parser, Debug)]
 #[command(name = "nixmox-manifest", version, max_term_width = 100)]
-#[command(after_help = "Start with `nixmox-manifest example > service-manifest.nix`, then `nixmox-manifest check`.")]
+#[command(
+    after_help = "Start with `nixmox-manifest example > service-manifest.nix`, then `nixmox-manifest check`."
+)]
 pub(crate) struct Args {
     /// The manifest; without it service-manifest.nix (or .toml, .yaml, .json), here or in nixos/, upwards from here.
     #[arg(long, short, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -66,7 +66,9 @@ impl Found {
             Some(file) => Self::of(&file),
             None => Err(Failure::new(Exit::NoFile, "there is no service manifest here or above")
                 .hint("name it: --manifest FILE")
-                .hint("it is looked for as service-manifest.nix, .toml, .yaml, .json, also in nixos/")),
+                .hint(
+                    "it is looked for as service-manifest.nix, .toml, .yaml, .json, also in nixos/",
+                )),
         }
     }
 
@@ -90,10 +92,14 @@ impl Found {
             return Self::of(Path::new(word))?.load(nix);
         }
         if word.starts_with('-') || word.contains(':') {
-            return Err(Failure::new(Exit::Usage, format!("`{word}` is neither a file nor a revision")));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("`{word}` is neither a file nor a revision"),
+            ));
         }
         let text = self.blob(word, &self.name).ok_or_else(|| {
-            let message = format!("`{word}` is neither a file nor a revision that has {}", self.name);
+            let message =
+                format!("`{word}` is neither a file nor a revision that has {}", self.name);
             Failure::new(Exit::NoFile, message)
         })?;
         let import = |name: &str| {

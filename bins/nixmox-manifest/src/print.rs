@@ -32,7 +32,11 @@ pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
     for c in text.chars() {
         let hidden = c != '\n' && matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Owned(_));
         if hidden {
-            let units = c.encode_utf16(&mut [0; 2]).iter().map(|u| format!("\\u{u:04x}")).collect::<String>();
+            let units = c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|u| format!("\\u{u:04x}"))
+                .collect::<String>();
             shown.push_str(&units);
         } else {
             shown.push(c);

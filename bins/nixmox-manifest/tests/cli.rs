@@ -203,7 +203,10 @@ fn what_a_deployment_does() {
 
 #[test]
 fn what_changed_since_a_revision() {
-    let env = Env::new(&[("nixos/service-manifest.nix", "import ./rest.nix"), ("nixos/rest.nix", EXAMPLE)]);
+    let env = Env::new(&[
+        ("nixos/service-manifest.nix", "import ./rest.nix"),
+        ("nixos/rest.nix", EXAMPLE),
+    ]);
     env.git(&["init", "--quiet"]);
     env.git(&["add", "."]);
     env.git(&["commit", "--quiet", "-m", "one"]);
@@ -212,7 +215,14 @@ fn what_changed_since_a_revision() {
     nothing changes
     [0]
     ");
-    env.write("nixos/rest.nix", &EXAMPLE.replacen("192.168.99.14:8080", "192.168.99.14:8090", 1).replacen("ports = [ 8080 ]", "ports = [ 8090 ]", 1));
+    env.write(
+        "nixos/rest.nix",
+        &EXAMPLE.replacen("192.168.99.14:8080", "192.168.99.14:8090", 1).replacen(
+            "ports = [ 8080 ]",
+            "ports = [ 8090 ]",
+            1,
+        ),
+    );
     assert_snapshot!("diff", env.run(&["diff", "HEAD"]));
     env.write("old.nix", EXAMPLE);
     env.write("new.nix", &EXAMPLE.replacen("# A small", "# Another", 1));
@@ -248,8 +258,14 @@ fn names_of_secrets_and_groups() {
 #[test]
 fn sealed_names_are_compared() {
     let env = example();
-    env.write("secrets.yaml", "vaultwarden:\n    database_pasword: ENC[x]\nsops:\n    version: 3\n");
-    assert_snapshot!("sealed", env.run(&["check", "--secrets", "secrets.yaml", "--format", "short"]));
+    env.write(
+        "secrets.yaml",
+        "vaultwarden:\n    database_pasword: ENC[x]\nsops:\n    version: 3\n",
+    );
+    assert_snapshot!(
+        "sealed",
+        env.run(&["check", "--secrets", "secrets.yaml", "--format", "short"])
+    );
 }
 
 #[test]
@@ -281,7 +297,8 @@ fn links_and_paths_out_of_the_repository_are_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("x.nix"), EXAMPLE).unwrap();
     let env = Env::new(&[("m.nix", "import ./link.nix"), ("n.nix", "import ../x.nix")]);
-    std::os::unix::fs::symlink(outside.path().join("x.nix"), env.dir.path().join("link.nix")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("x.nix"), env.dir.path().join("link.nix"))
+        .unwrap();
     for name in ["m.nix", "n.nix"] {
         let said = env.run(&["check", name, "--format", "short"]);
         assert!(said.contains("error[M001]"), "{said}");

@@ -76,7 +76,9 @@ impl Report {
 
     /// Tells whether nothing is an error, nor a warning where warnings are denied.
     pub fn passes(&self, deny_warnings: bool) -> bool {
-        let bad = |severity| severity == Severity::Error || deny_warnings && severity == Severity::Warning;
+        let bad = |severity| {
+            severity == Severity::Error || deny_warnings && severity == Severity::Warning
+        };
         !self.findings.iter().any(|finding| bad(finding.severity))
     }
 }

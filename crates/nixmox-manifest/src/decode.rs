@@ -127,7 +127,8 @@ impl Decoder {
 
     /// Notes the fields that nobody knows.
     pub(crate) fn unknown(&mut self, entries: &[Entry], known: &[&str]) {
-        let strange = entries.iter().filter(|entry| !known.iter().any(|name| bare(name) == entry.name));
+        let strange =
+            entries.iter().filter(|entry| !known.iter().any(|name| bare(name) == entry.name));
         for entry in strange {
             let name = &entry.name;
             let message = format!("unknown field `{name}` in {}", self.here());

@@ -204,8 +204,8 @@ fn edges(service: &crate::view::Listed<'_>) -> Vec<Edge> {
     let declared =
         service.depends_on().map(|name| edge(&name.value, Reason::Declared, name.place, true));
     let database = service.databases().into_iter().take(1);
-    let database = database
-        .map(|held| edge(DATABASE_SERVER, Reason::Database, held.database.key, true));
+    let database =
+        database.map(|held| edge(DATABASE_SERVER, Reason::Database, held.database.key, true));
     let proxy = service.proxies().filter(|_| from != PROXY_SERVER);
     let proxy = proxy.map(|proxies| edge(PROXY_SERVER, Reason::Proxy, proxies.key, app));
     let logins = service.logins().into_iter().filter(|(_, auth)| provider(auth) != from);

@@ -11,7 +11,7 @@ use crate::model::{Health, Manifest, Section, Service};
 use crate::values::{AuthType, Cidr, ClientType};
 use crate::view::{
     DATABASE_PORT, DATABASE_SERVER, FORWARD_AUTH_PORT, Listed, MONITOR, NAME_SERVER, PROXY_SERVER,
-    View, Vhost, provider,
+    Vhost, View, provider,
 };
 
 /// Everything that is made of a manifest: documents for hosts, and what Terraform makes.
@@ -196,19 +196,17 @@ impl Outputs {
     pub fn new(manifest: &Manifest) -> Self {
         let view = View::new(manifest);
         let secrets = crate::secret::implied(manifest);
-        let needed = secrets.iter().filter(|secret| {
-            secret.kind != crate::secret::Kind::ClientSecret(ClientType::Public)
-        });
+        let needed = secrets
+            .iter()
+            .filter(|secret| secret.kind != crate::secret::Kind::ClientSecret(ClientType::Public));
         let mut by_host: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for secret in needed.clone() {
             for host in &secret.hosts {
                 by_host.entry(host).or_default().insert(secret.name.clone());
             }
         }
-        let mut outputs = Self {
-            secrets: needed.map(|secret| secret.name.clone()).collect(),
-            ..Self::default()
-        };
+        let mut outputs =
+            Self { secrets: needed.map(|secret| secret.name.clone()).collect(), ..Self::default() };
         for service in view.services.iter().filter(|service| service.enabled()) {
             let name = service.name.to_owned();
             let secrets = by_host.remove(service.name).unwrap_or_default();
@@ -236,9 +234,10 @@ fn cidr(view: &View<'_>) -> Option<Cidr> {
 fn host(view: &View<'_>, service: &Listed<'_>, secrets: BTreeSet<String>) -> Host {
     let network = view.manifest.network.as_ref();
     let users = network.and_then(|network| network.ssh_keys.as_ref());
-    let ssh_keys = users.into_iter().flat_map(|users| &users.value).map(|(user, keys)| {
-        (user.clone(), keys.iter().map(|key| key.value.clone()).collect())
-    });
+    let ssh_keys = users
+        .into_iter()
+        .flat_map(|users| &users.value)
+        .map(|(user, keys)| (user.clone(), keys.iter().map(|key| key.value.clone()).collect()));
     let monitor = view.enabled(MONITOR).and_then(Listed::ip);
     let is = |name: &str| service.name == name;
     Host {
@@ -334,7 +333,8 @@ fn vhosts(view: &View<'_>) -> BTreeMap<String, Site> {
     let mut sites = BTreeMap::new();
     for service in view.services.iter().filter(|service| service.enabled()) {
         for vhost in service.vhosts() {
-            let (Some(domain), Some(upstream)) = (&vhost.proxy.domain, &vhost.proxy.upstream) else {
+            let (Some(domain), Some(upstream)) = (&vhost.proxy.domain, &vhost.proxy.upstream)
+            else {
                 continue;
             };
             let path = vhost.proxy.path.as_ref().map_or("/", |path| path.value.as_str());
@@ -455,7 +455,11 @@ fn applications(service: &Listed<'_>) -> Vec<(String, Application)> {
         let application = Application {
             client_id: Some(written.unwrap_or_else(|| client_id(service.name, entry))),
             client_type: Some(client_type.to_string()),
-            redirect_uris: uris.into_iter().flat_map(|u| &u.value).map(|u| u.value.clone()).collect(),
+            redirect_uris: uris
+                .into_iter()
+                .flat_map(|u| &u.value)
+                .map(|u| u.value.clone())
+                .collect(),
             scopes: scopes.map_or(default, |s| s.iter().map(|s| s.value.clone()).collect()),
             secret: confidential.then(|| format!("{path}/oidc_client_secret")),
             ..plain
@@ -496,8 +500,7 @@ pub fn inventory(manifest: &Manifest) -> Vec<Group> {
     };
     let sections = [Section::CoreServices, Section::Services];
     let groups = sections.map(|s| Group { name: s.name().to_owned(), members: members(s) });
-    let groups: Vec<Group> =
-        groups.into_iter().filter(|group| !group.members.is_empty()).collect();
+    let groups: Vec<Group> = groups.into_iter().filter(|group| !group.members.is_empty()).collect();
     let all = groups.iter().map(|group| group.name.clone()).collect();
     let all = (!groups.is_empty()).then(|| Group { name: "all".to_owned(), members: all });
     all.into_iter().chain(groups).collect()

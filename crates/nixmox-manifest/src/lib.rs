@@ -52,8 +52,8 @@ pub use diff::{Change, Diff, Effect};
 pub use finding::{Code, Finding, Label, Rule, Severity, UnknownCode};
 pub use graph::{Edge, Graph, Reason, Vertex, Waves};
 pub use host::{
-    Application, Container, DatabaseClient, Group, Host, HostNetwork, Outputs, ServedDatabase, Site,
-    Target, inventory,
+    Application, Container, DatabaseClient, Group, Host, HostNetwork, Outputs, ServedDatabase,
+    Site, Target, inventory,
 };
 pub use load::Loaded;
 pub use model::*;

@@ -27,7 +27,8 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 4] = [Self::Infrastructure, Self::Core, Self::Identity, Self::Applications];
+    pub const ALL: [Self; 4] =
+        [Self::Infrastructure, Self::Core, Self::Identity, Self::Applications];
 
     /// Returns the name that `deployment_phases` has for it.
     pub fn phase(self) -> &'static str {

@@ -76,8 +76,9 @@ pub(crate) fn read(
     match read {
         Ok(node) => Ok((sources, node)),
         Err(wrong) => {
-            let finding = Finding::new(Code::M001, format!("the file is not {}", wrong.what))
-                .at(Place::new(0, wrong.range), wrong.message);
+            let message = format!("the file is not {}: {}", wrong.what, wrong.message);
+            let place = Place::new(0, wrong.range);
+            let finding = Finding::new(Code::M001, message).at(place, "not understood");
             Err(Unread { sources, finding, needs_nix: false })
         }
     }

@@ -249,7 +249,12 @@ pub fn github(report: &Report, sources: &Sources) -> String {
         let help = finding.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         let message = data(&format!("{}{help}", finding.message));
         let title = finding.code.rule().title;
-        let _ = writeln!(out, "::{word} {properties}title={} {}::{message}", finding.code, property(title));
+        let _ = writeln!(
+            out,
+            "::{word} {properties}title={} {}::{message}",
+            finding.code,
+            property(title)
+        );
     }
     out
 }

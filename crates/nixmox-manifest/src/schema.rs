@@ -8,7 +8,8 @@ use crate::model::Manifest;
 
 /// Makes the schema of a manifest, for editors: completion and checks while typing in JSON, YAML and TOML.
 pub fn manifest_schema() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Manifest>();
+    let mut schema =
+        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Manifest>();
     schema.insert("title".to_owned(), "nixmox service manifest".into());
     require(&mut schema, None, &["network", "core_services", "services"]);
     require(&mut schema, Some("Service"), &["ip", "hostname"]);

@@ -72,10 +72,11 @@ pub fn implied(manifest: &Manifest) -> Vec<Secret> {
             PROXY_SERVER => found.push(other("internal_ca/wildcard_private_key")),
             PROVIDER => {
                 found.push(other("authentik/bootstrap_token"));
-                found.extend(outposts(manifest).into_iter().map(|(name, place)| Secret {
-                    place,
-                    ..other(name)
-                }));
+                found.extend(
+                    outposts(manifest)
+                        .into_iter()
+                        .map(|(name, place)| Secret { place, ..other(name) }),
+                );
             }
             _ => {}
         }

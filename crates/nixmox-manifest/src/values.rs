@@ -172,8 +172,9 @@ impl Textual for DomainName {
                 return Err(wrong("a label is longer than 63 characters"));
             }
             if !label.bytes().all(fits) || label.starts_with('-') || label.ends_with('-') {
-                return Err(wrong("only letters, digits, and dashes inside of labels")
-                    .maybe_scheme(text));
+                return Err(
+                    wrong("only letters, digits, and dashes inside of labels").maybe_scheme(text)
+                );
             }
         }
         Ok(Self(text.to_ascii_lowercase()))
@@ -328,9 +329,7 @@ impl Textual for ClientType {
         match text {
             "confidential" => Ok(Self::Confidential),
             "public" => Ok(Self::Public),
-            other => {
-                Err(choice(Code::M607, "client type", other, &["confidential", "public"]))
-            }
+            other => Err(choice(Code::M607, "client type", other, &["confidential", "public"])),
         }
     }
 }

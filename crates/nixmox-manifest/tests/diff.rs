@@ -111,7 +111,15 @@ fn the_monitor_concerns_all_who_send_logs() {
 
 #[test]
 fn comments_and_blanks_concern_nobody() {
-    let diff = check(&[("# A small fleet", "#  Another\n  # fleet"), ("\n  services = {", "\n\n\n  services=\n{")], "", "", "");
+    let diff = check(
+        &[
+            ("# A small fleet", "#  Another\n  # fleet"),
+            ("\n  services = {", "\n\n\n  services=\n{"),
+        ],
+        "",
+        "",
+        "",
+    );
     assert!(diff.is_empty());
 }
 
@@ -135,7 +143,10 @@ fn written_defaults_deploy_nothing() {
 
 #[test]
 fn an_extension_concerns_the_server_alone() {
-    let db = ("db = { name = \"vaultwarden\";", "db = { extensions = [ \"citext\" ]; name = \"vaultwarden\";");
+    let db = (
+        "db = { name = \"vaultwarden\";",
+        "db = { extensions = [ \"citext\" ]; name = \"vaultwarden\";",
+    );
     check(&[db], "postgresql", "", "");
 }
 
@@ -145,7 +156,10 @@ fn a_derived_container_number_does_not_depend_on_others() {
     let number = |manifest: &Manifest| Outputs::new(manifest).containers["vaultwarden"].vmid;
     let alone = number(&edited(&without));
     assert_eq!(alone, Some(100_014));
-    let fewer = [without[0], ("    media = {\n      enable = true;", "    media = {\n      enable = false;")];
+    let fewer = [
+        without[0],
+        ("    media = {\n      enable = true;", "    media = {\n      enable = false;"),
+    ];
     assert_eq!(number(&edited(&fewer)), alone);
 }
 

@@ -28,8 +28,7 @@ fn load(name: &str) -> Loaded {
 #[track_caller]
 fn manifest(name: &str) -> Manifest {
     let loaded = load(name);
-    let flaws: Vec<_> =
-        loaded.findings().iter().filter(|f| f.severity != Severity::Note).collect();
+    let flaws: Vec<_> = loaded.findings().iter().filter(|f| f.severity != Severity::Note).collect();
     assert!(flaws.is_empty(), "{name}: {flaws:#?}");
     loaded.manifest().unwrap().clone()
 }
@@ -126,9 +125,7 @@ fn place(value: &Located, path: &[Value]) -> Option<(usize, usize)> {
             }
             place(&attr.value, rest)
         }
-        Data::List(items) => {
-            place(items.get(usize::try_from(step.as_u64()?).ok()?)?, rest)
-        }
+        Data::List(items) => place(items.get(usize::try_from(step.as_u64()?).ok()?)?, rest),
         _ => None,
     }
 }

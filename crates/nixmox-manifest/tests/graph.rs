@@ -36,9 +36,7 @@ fn number(name: &str) -> usize {
 }
 
 fn case() -> impl Strategy<Value = (usize, Vec<(usize, usize)>)> {
-    (1..12_usize).prop_flat_map(|n| {
-        (Just(n), prop::collection::vec((0..n, 0..n), 0..30))
-    })
+    (1..12_usize).prop_flat_map(|n| (Just(n), prop::collection::vec((0..n, 0..n), 0..30)))
 }
 
 proptest! {

@@ -44,7 +44,8 @@ fn unreadable(text: &str, format: Format) {
 
 #[test]
 fn nesting_is_bounded() {
-    let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(50_000), close.repeat(50_000));
+    let deep =
+        |open: &str, close: &str| format!("{}1{}", open.repeat(50_000), close.repeat(50_000));
     unreadable(&deep("[", "]"), Format::Json);
     unreadable(&deep("{\"a\":", "}"), Format::Json);
     unreadable(&deep("[", "]"), Format::Yaml);
@@ -112,7 +113,8 @@ fn many_services_with_many_edges_end_soon() {
     let mut services = serde_json::Map::new();
     for at in 0..3_000 {
         let needs: Vec<String> = (at + 1..at + 20).map(|to| format!("s{}", to % 3_000)).collect();
-        services.insert(format!("s{at}"), serde_json::json!({ "enable": true, "depends_on": needs }));
+        services
+            .insert(format!("s{at}"), serde_json::json!({ "enable": true, "depends_on": needs }));
     }
     let text = serde_json::json!({ "services": services }).to_string();
     let loaded = Loaded::from_text(("m.json", &text), Format::Json);
@@ -127,7 +129,9 @@ fn the_schema_is_that_of_the_types() {
     assert_eq!(service["required"], serde_json::json!(["ip", "hostname"]));
     assert_eq!(service["additionalProperties"], serde_json::json!(false));
     assert_eq!(service["properties"]["ip"]["format"], "ipv4");
-    assert!(service["properties"]["depends_on"]["description"].as_str().unwrap().contains("before"));
+    assert!(
+        service["properties"]["depends_on"]["description"].as_str().unwrap().contains("before")
+    );
 }
 
 fn finds(ip: Ipv4Addr, cidr: &str, gateway: Ipv4Addr) -> Vec<Code> {

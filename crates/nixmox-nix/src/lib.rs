@@ -58,7 +58,8 @@ pub use bridge::{AnswerError, NixEvaluator, read_answer, wrap_master};
 pub use edit::{EditError, set, unset};
 pub use error::{Argument, Construct, Error, ErrorKind, Span, line_col};
 pub use located::{
-    Binding, Data, File, Located, LocatedAttr, LocatedError, MAX_FILES, Place, bindings, eval_located,
+    Binding, Data, File, Located, LocatedAttr, LocatedError, MAX_FILES, Place, bindings,
+    eval_located,
 };
 pub use mask::masked_line;
 pub use print::to_nix;

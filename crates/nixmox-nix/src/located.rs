@@ -233,12 +233,11 @@ impl<'r> Loader<'r> {
         let Self { files, starts, ast, names, imports, .. } = self;
         let place = Places { starts: &starts, files: &files };
         let root = imports.roots.first().copied();
-        let result = root.unwrap_or(Err(Error::new(ErrorKind::TooDeep, Span::default()))).and_then(
-            |root| {
+        let result =
+            root.unwrap_or(Err(Error::new(ErrorKind::TooDeep, Span::default()))).and_then(|root| {
                 let mut machine = Machine::new(&ast, names, limits).with_imports(imports);
                 machine.located_root(root, &place)
-            },
-        );
+            });
         let result = result.map_err(|error| {
             let place = place.of(error.span());
             LocatedError { file: place.file, error: Error::new(error.kind(), place.span) }

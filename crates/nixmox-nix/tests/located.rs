@@ -74,10 +74,20 @@ fn through_the_means_of_one_file() {
 #[test]
 fn through_other_files() {
     check("{ net = import ../lib/net.nix; }", &["net", "ip"], "net:2:ip", "net:7:\"10.0.0.1\"");
-    check("{ net = builtins.import ../lib/net.nix; }", &["net", "ip"], "net:2:ip", "net:7:\"10.0.0.1\"");
+    check(
+        "{ net = builtins.import ../lib/net.nix; }",
+        &["net", "ip"],
+        "net:2:ip",
+        "net:7:\"10.0.0.1\"",
+    );
     check("{ net = import ../lib/chain.nix; }", &["net", "ip"], "net:2:ip", "net:7:\"10.0.0.1\"");
     check("import ../lib/net.nix // { b = 1; }", &["b"], "m:27:b", "m:31:1");
-    check("{ s = import ../lib/f.nix { name = \"x\"; }; }", &["s", "host"], "f:12:host", "m:35:\"x\"");
+    check(
+        "{ s = import ../lib/f.nix { name = \"x\"; }; }",
+        &["s", "host"],
+        "f:12:host",
+        "m:35:\"x\"",
+    );
     check("{ s = import ../lib/f.nix { name = \"x\"; }; }", &["s", "n"], "f:25:n", "f:29:1");
 }
 
@@ -99,14 +109,23 @@ fn errors_are_in_their_file() {
     check("import ./missing.nix", "nixos/m.nix", import);
     check("import /etc/passwd", "nixos/m.nix", import);
     check("import <nixpkgs>", "nixos/m.nix", import);
-    check("let import = x: x; in import ../lib/net.nix", "nixos/m.nix", ErrorKind::Unsupported(Construct::Path));
+    check(
+        "let import = x: x; in import ../lib/net.nix",
+        "nixos/m.nix",
+        ErrorKind::Unsupported(Construct::Path),
+    );
     check("{ a = ../lib/net.nix; }", "nixos/m.nix", ErrorKind::Unsupported(Construct::Path));
     check("x: x", "nixos/m.nix", ErrorKind::FunctionInData);
 }
 
 #[test]
 fn what_is_not_needed_may_be_wrong() {
-    check("{ a = 1; } // (if false then import ../lib/broken.nix else { })", &["a"], "m:2:a", "m:6:1");
+    check(
+        "{ a = 1; } // (if false then import ../lib/broken.nix else { })",
+        &["a"],
+        "m:2:a",
+        "m:6:1",
+    );
     check("let x = import ./missing.nix; in { a = 1; }", &["a"], "m:35:a", "m:39:1");
 }
 

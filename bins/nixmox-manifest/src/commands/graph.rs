@@ -9,7 +9,8 @@ use crate::print::{print, print_escaped, print_json};
 /// A graph can be drawn of a manifest with errors, too: it may be what shows them.
 fn graph(loaded: &Loaded) -> Result<Graph, Failure> {
     let manifest = loaded.manifest().ok_or_else(|| {
-        Failure::new(Exit::Usage, "the manifest cannot be read").hint("see why: nixmox-manifest check")
+        Failure::new(Exit::Usage, "the manifest cannot be read")
+            .hint("see why: nixmox-manifest check")
     })?;
     Ok(Graph::new(manifest))
 }
@@ -27,8 +28,9 @@ pub(crate) fn draw(args: &Args, format: GraphFormat) -> Result<(), Failure> {
         GraphFormat::Text => print_escaped(&graph.text()),
         GraphFormat::Svg => {
             let svg = graph.svg().ok_or_else(|| {
-                Failure::new(Exit::Usage, "nobody could read a picture of so many services")
-                    .hint("Graphviz draws large ones: nixmox-manifest graph --format dot | sfdp -Tsvg")
+                Failure::new(Exit::Usage, "nobody could read a picture of so many services").hint(
+                    "Graphviz draws large ones: nixmox-manifest graph --format dot | sfdp -Tsvg",
+                )
             })?;
             print(&svg)
         }

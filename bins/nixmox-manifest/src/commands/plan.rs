@@ -52,7 +52,8 @@ fn head(out: &mut String, at: usize, phase: &Phase) {
 
 fn line(out: &mut String, step: &Step) {
     let needs: Vec<&str> = step.needs.iter().map(String::as_str).collect();
-    let after = if needs.is_empty() { String::new() } else { format!(", after {}", needs.join(", ")) };
+    let after =
+        if needs.is_empty() { String::new() } else { format!(", after {}", needs.join(", ")) };
     let gate = match &step.gate {
         Some(gate) => match &gate.command {
             Some(command) => format!(", until `{command}` within {} s", gate.timeout),

@@ -48,7 +48,8 @@ fn provider_exists(
             finding.at(disabled.key, "disabled")
         }
         None => {
-            let message = format!("identity provider `{shown}` of `{}` is no service", service.name);
+            let message =
+                format!("identity provider `{shown}` of `{}` is no service", service.name);
             let finding = Finding::new(Code::M602, message)
                 .at(place, "not defined in core_services or services");
             finding.maybe_help(did_you_mean(name, context.view.names()))
@@ -68,7 +69,8 @@ fn kinds(service: &Listed<'_>, auth: &Spanned<Auth>, out: &mut Vec<Finding>) {
     };
     if let Some((place, field)) = wrong {
         let message = format!("`{field}` does not belong to the login of `{}`", service.name);
-        let finding = Finding::new(Code::M610, message).at(place, format!("only {owner} reads this"));
+        let finding =
+            Finding::new(Code::M610, message).at(place, format!("only {owner} reads this"));
         out.push(finding.at(kind.place, format!("the login is {}", kind.value)));
     }
 }
@@ -113,7 +115,8 @@ fn oidc(service: &Listed<'_>, auth: &Spanned<Auth>, out: &mut Vec<Finding>) {
     for scope in known.into_iter().flat_map(|scopes| &scopes.value) {
         if !SCOPES.contains(&scope.value.as_str()) {
             let message = format!("scope `{}` is unknown", scope.escape_debug());
-            let finding = Finding::new(Code::M606, message).at(scope.place, "not asked for anywhere");
+            let finding =
+                Finding::new(Code::M606, message).at(scope.place, "not asked for anywhere");
             let finding = finding.maybe_help(did_you_mean(&scope.value, SCOPES));
             out.push(finding.severity(Severity::Warning));
         }
@@ -134,9 +137,8 @@ fn scopes(service: &Listed<'_>, oidc: &Oidc) -> Option<Finding> {
 fn redirect(service: &Listed<'_>, uri: &Spanned<String>) -> Option<Finding> {
     let text = uri.value.as_str();
     let shown = text.escape_debug().to_string();
-    let finding = |message: String, label: &str| {
-        Some(Finding::new(Code::M604, message).at(uri.place, label))
-    };
+    let finding =
+        |message: String, label: &str| Some(Finding::new(Code::M604, message).at(uri.place, label));
     let Some((scheme, rest)) = text.split_once("://") else {
         return finding(format!("redirect URI `{shown}` is not absolute"), "no scheme in front");
     };
@@ -149,7 +151,12 @@ fn redirect(service: &Listed<'_>, uri: &Spanned<String>) -> Option<Finding> {
             let message = format!("redirect URI `{shown}` is for a program on the user's machine");
             return finding(message, "loopback").map(|f| f.severity(Severity::Note));
         }
-        _ => return finding(format!("redirect URI `{shown}` is not https"), "can be read on the way"),
+        _ => {
+            return finding(
+                format!("redirect URI `{shown}` is not https"),
+                "can be read on the way",
+            );
+        }
     }
     if text.contains('#') {
         return finding(format!("redirect URI `{shown}` has a fragment"), "is never sent");
@@ -165,8 +172,7 @@ fn redirect(service: &Listed<'_>, uri: &Spanned<String>) -> Option<Finding> {
     if domains.is_empty() || domains.iter().any(|domain| domain.value == name) {
         return None;
     }
-    let message =
-        format!("redirect URI host {name} is not a proxy domain of {}", service.name);
+    let message = format!("redirect URI host {name} is not a proxy domain of {}", service.name);
     let found = Finding::new(Code::M604, message).at(uri.place, "leads elsewhere");
     let first = domains.first()?;
     let path = rest.strip_prefix(authority).unwrap_or_default();
@@ -190,9 +196,12 @@ fn unassigned(service: &Listed<'_>, out: &mut Vec<Finding>) {
     let Some(auth) = service.auth().filter(|_| service.is_multi()) else { return };
     let several = service.vhosts().len() > 1;
     if let Some(proxies) = service.proxies().filter(|_| several) {
-        let message = format!("the login of `{}` belongs to none of its proxy entries", service.name);
+        let message =
+            format!("the login of `{}` belongs to none of its proxy entries", service.name);
         let finding = Finding::new(Code::M608, message).at(auth.key, "for which of them?");
-        out.push(finding.at(proxies.key, "several entries").help("move it into the entry it is for"));
+        out.push(
+            finding.at(proxies.key, "several entries").help("move it into the entry it is for"),
+        );
     }
 }
 
@@ -202,7 +211,8 @@ fn forward(context: &Context<'_>, auth: &Spanned<Auth>, out: &mut Vec<Finding>) 
     let there = known.is_at(&upstream.value) && upstream.port == FORWARD_AUTH_PORT;
     if !there {
         let message = format!("forward-auth upstream {} is not `{}`", upstream.value, known.name);
-        let finding = Finding::new(Code::M609, message).at(upstream.place, "asked for every request");
+        let finding =
+            Finding::new(Code::M609, message).at(upstream.place, "asked for every request");
         let host = known.ip().map(|ip| UpstreamHost::Address(IpAddr::V4(ip)));
         let help = host.map(|host| format!("`{}` is {host}:{FORWARD_AUTH_PORT}", known.name));
         out.push(finding.at(known.key, "the provider").maybe_help(help));

@@ -8,12 +8,51 @@ use crate::view::{DATABASE_PORT, DATABASE_SERVER, Held, Listed};
 
 /// Extensions that come with PostgreSQL 16 in its contrib packages, and `plpgsql`.
 const EXTENSIONS: [&str; 46] = [
-    "adminpack", "amcheck", "autoinc", "bloom", "btree_gin", "btree_gist", "citext", "cube", "dblink",
-    "dict_int", "dict_xsyn", "earthdistance", "file_fdw", "fuzzystrmatch", "hstore", "insert_username",
-    "intagg", "intarray", "isn", "lo", "ltree", "moddatetime", "old_snapshot", "pageinspect",
-    "pg_buffercache", "pg_freespacemap", "pg_prewarm", "pg_stat_statements", "pg_surgery", "pg_trgm",
-    "pg_visibility", "pg_walinspect", "pgcrypto", "pgrowlocks", "pgstattuple", "plpgsql", "postgres_fdw",
-    "refint", "seg", "sslinfo", "tablefunc", "tcn", "tsm_system_rows", "tsm_system_time", "unaccent",
+    "adminpack",
+    "amcheck",
+    "autoinc",
+    "bloom",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dblink",
+    "dict_int",
+    "dict_xsyn",
+    "earthdistance",
+    "file_fdw",
+    "fuzzystrmatch",
+    "hstore",
+    "insert_username",
+    "intagg",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "moddatetime",
+    "old_snapshot",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pg_surgery",
+    "pg_trgm",
+    "pg_visibility",
+    "pg_walinspect",
+    "pgcrypto",
+    "pgrowlocks",
+    "pgstattuple",
+    "plpgsql",
+    "postgres_fdw",
+    "refint",
+    "seg",
+    "sslinfo",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
     "uuid-ossp",
 ];
 
@@ -33,8 +72,10 @@ pub(super) fn check(context: &Context<'_>, out: &mut Vec<Finding>) {
             let (owner, place) = (held.owner(service.name), owner_place(&held));
             match owners.get(owner) {
                 Some((other, first)) if *other != service.name => {
-                    let message =
-                        format!("`{other}` and `{}` share the database owner `{owner}`", service.name);
+                    let message = format!(
+                        "`{other}` and `{}` share the database owner `{owner}`",
+                        service.name
+                    );
                     let finding = Finding::new(Code::M504, message).at(place, "shared here");
                     out.push(finding.at(*first, "and here"));
                 }
@@ -124,7 +165,8 @@ fn names(service: &Listed<'_>, held: &Held<'_>, out: &mut Vec<Finding>) {
         let reserved = matches!(name, "postgres" | "template0" | "template1" | "public")
             || name.starts_with("pg_");
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        let finding = |message: String, label: &str| Finding::new(Code::M505, message).at(place, label);
+        let finding =
+            |message: String, label: &str| Finding::new(Code::M505, message).at(place, label);
         if reserved {
             let message = format!("`{shown}` is PostgreSQL's own name");
             out.push(finding(message, "reserved"));
@@ -142,7 +184,8 @@ fn extensions(held: &Held<'_>, out: &mut Vec<Finding>) {
     for extension in held.database.extensions.iter().flat_map(|list| &list.value) {
         if !EXTENSIONS.contains(&extension.value.as_str()) {
             let message = format!("database extension `{}` is unknown", extension.escape_debug());
-            let finding = Finding::new(Code::M506, message).at(extension.place, "not PostgreSQL's own");
+            let finding =
+                Finding::new(Code::M506, message).at(extension.place, "not PostgreSQL's own");
             out.push(finding.maybe_help(did_you_mean(&extension.value, EXTENSIONS)));
         }
     }

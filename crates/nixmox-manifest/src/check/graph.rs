@@ -47,7 +47,8 @@ fn declared(context: &Context<'_>, service: &Listed<'_>, out: &mut Vec<Finding>)
             out.push(finding.at(place, "disabled here").help("enable it, or drop the dependency"));
         }
         if service.is_core() && !needed.is_core() {
-            let message = format!("core service `{}` depends on application `{text}`", service.name);
+            let message =
+                format!("core service `{}` depends on application `{text}`", service.name);
             let finding = Finding::new(Code::M305, message).at(name.place, "deployed later");
             out.push(finding.at(needed.key, "an application"));
         }
@@ -72,7 +73,9 @@ fn implied(context: &Context<'_>, service: &Listed<'_>, out: &mut Vec<Finding>) 
     for (needed, place, why) in needs {
         let known = context.view.get(needed).is_some() && needed != service.name;
         let named = service.depends_on().any(|name| name.value == needed);
-        let Some(place) = place.filter(|_| known && !named && seen.insert(needed)) else { continue };
+        let Some(place) = place.filter(|_| known && !named && seen.insert(needed)) else {
+            continue;
+        };
         let message = format!("`{}` {why} and does not depend on `{needed}`", service.name);
         let finding = Finding::new(Code::M307, message).at(place, format!("needs {needed}"));
         let finding = match &service.service.depends_on {
@@ -122,8 +125,10 @@ fn phases(context: &Context<'_>, out: &mut Vec<Finding>) {
                     out.push(finding.maybe_help(did_you_mean(&name.value, context.view.names())));
                 }
                 Some(service) if !service.enabled() => {
-                    let message = format!("phase `{phase}` lists `{}`, which is disabled", name.value);
-                    let finding = Finding::new(Code::M311, message).at(name.place, "will be skipped");
+                    let message =
+                        format!("phase `{phase}` lists `{}`, which is disabled", name.value);
+                    let finding =
+                        Finding::new(Code::M311, message).at(name.place, "will be skipped");
                     let enable = service.service.enable.as_ref();
                     let place = enable.map_or(service.key, |enable| enable.place);
                     out.push(finding.at(place, "disabled here"));

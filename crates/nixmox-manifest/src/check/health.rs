@@ -13,7 +13,8 @@ pub(super) fn check(context: &Context<'_>, out: &mut Vec<Finding>) {
         let Some(health) = health else {
             if service.enabled() {
                 let message = format!("`{}` has no health check", service.name);
-                let finding = Finding::new(Code::M703, message).at(service.key, "never known to be well");
+                let finding =
+                    Finding::new(Code::M703, message).at(service.key, "never known to be well");
                 let help = format!(
                     "health.startup = \"systemctl is-active --quiet {}\" is a beginning",
                     service.name
@@ -52,7 +53,8 @@ fn numbers(health: &Health, out: &mut Vec<Finding>) {
             "a timeout of {} seconds is longer than the interval of {}",
             timeout.value, interval.value
         );
-        let finding = Finding::new(Code::M702, message).at(timeout.place, "the whole time to start");
+        let finding =
+            Finding::new(Code::M702, message).at(timeout.place, "the whole time to start");
         out.push(finding.at(interval.place, "between two checks"));
     }
 }
@@ -115,8 +117,10 @@ fn port(service: &Listed<'_>, command: &Spanned<String>, out: &mut Vec<Finding>)
 fn probed(command: &str, service: &Listed<'_>) -> Option<u16> {
     let (_, rest) = command.split_once("://")?;
     let secure = command.contains("https://");
-    let authority = rest.split(|c: char| c == '/' || c.is_whitespace() || "\"'?".contains(c)).next()?;
-    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, if secure { "443" } else { "80" }));
+    let authority =
+        rest.split(|c: char| c == '/' || c.is_whitespace() || "\"'?".contains(c)).next()?;
+    let (host, port) =
+        authority.rsplit_once(':').unwrap_or((authority, if secure { "443" } else { "80" }));
     let own = service.ip().is_some_and(|ip| ip.to_string() == host)
         || service.hostname().is_some_and(|name| name.as_str() == host);
     let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]" | "0.0.0.0");

@@ -25,7 +25,8 @@ pub(super) fn check(context: &Context<'_>, out: &mut Vec<Finding>) {
 fn number(service: &Listed<'_>, out: &mut Vec<Finding>) {
     match &service.service.vmid {
         Some(vmid) if !(100..=999_999_999).contains(&vmid.value) => {
-            let message = format!("container number {} of `{}` is out of range", vmid.value, service.name);
+            let message =
+                format!("container number {} of `{}` is out of range", vmid.value, service.name);
             out.push(Finding::new(Code::M801, message).at(vmid.place, "100 to 999999999"));
         }
         None if service.enabled() => {
@@ -67,7 +68,8 @@ fn sums(context: &Context<'_>, capacity: Capacity, out: &mut Vec<Finding>) {
     ];
     for (what, used, there, unit) in totals {
         if used > there {
-            let message = format!("all services together want {used} {unit} of {what}, the host has {there}");
+            let message =
+                format!("all services together want {used} {unit} of {what}, the host has {there}");
             let finding = Finding::new(Code::M802, message).at(place, "too much for one host");
             out.push(finding.severity(Severity::Warning));
         }
@@ -84,8 +86,10 @@ fn keys(context: &Context<'_>, out: &mut Vec<Finding>) {
             match public_key(&key.value) {
                 Ok(()) => {}
                 Err(Problem::Short(bits)) => {
-                    let message = format!("an RSA key of `{shown}` has {bits} bits, which is too short");
-                    let finding = Finding::new(Code::M901, message).at(key.place, "below 3072 bits");
+                    let message =
+                        format!("an RSA key of `{shown}` has {bits} bits, which is too short");
+                    let finding =
+                        Finding::new(Code::M901, message).at(key.place, "below 3072 bits");
                     let finding = finding.help("make a new one: ssh-keygen -t ed25519");
                     out.push(finding.severity(Severity::Warning));
                 }
@@ -133,7 +137,8 @@ fn public_key(text: &str) -> Result<(), Problem> {
             _ => wrong("not 32 bytes long"),
         },
         "ssh-rsa" => {
-            let (Some(_), Some(modulus), []) = (field(&mut fields), field(&mut fields), fields) else {
+            let (Some(_), Some(modulus), []) = (field(&mut fields), field(&mut fields), fields)
+            else {
                 return wrong("cut short");
             };
             let digits = modulus.iter().skip_while(|byte| **byte == 0);
@@ -142,13 +147,14 @@ fn public_key(text: &str) -> Result<(), Problem> {
             let bits = bytes.saturating_mul(8).saturating_sub(usize::try_from(zeros).unwrap_or(0));
             if bits < 3_072 { Err(Problem::Short(bits)) } else { Ok(()) }
         }
-        "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521"
-        | "sk-ssh-ed25519@openssh.com" | "sk-ecdsa-sha2-nistp256@openssh.com" => {
-            match (field(&mut fields), field(&mut fields)) {
-                (Some(_), Some(_)) => Ok(()),
-                _ => wrong("cut short"),
-            }
-        }
+        "ecdsa-sha2-nistp256"
+        | "ecdsa-sha2-nistp384"
+        | "ecdsa-sha2-nistp521"
+        | "sk-ssh-ed25519@openssh.com"
+        | "sk-ecdsa-sha2-nistp256@openssh.com" => match (field(&mut fields), field(&mut fields)) {
+            (Some(_), Some(_)) => Ok(()),
+            _ => wrong("cut short"),
+        },
         _ => wrong("an unknown kind"),
     }
 }

@@ -22,9 +22,11 @@ pub(super) fn check(context: &Context<'_>, out: &mut Vec<Finding>) {
 fn addresses(context: &Context<'_>, network: &Network, out: &mut Vec<Finding>) {
     for service in &context.view.services {
         let Some(ip) = &service.service.ip else { continue };
-        if let Some(gateway) = network.gateway.as_ref().filter(|gateway| gateway.value == ip.value) {
+        if let Some(gateway) = network.gateway.as_ref().filter(|gateway| gateway.value == ip.value)
+        {
             let message = format!("`{}` has the gateway's address {}", service.name, ip.value);
-            let finding = Finding::new(Code::M105, message).at(ip.place, "two machines, one address");
+            let finding =
+                Finding::new(Code::M105, message).at(ip.place, "two machines, one address");
             out.push(finding.at(gateway.place, "the gateway").maybe_help(free(context)));
         }
         let Some(cidr) = &network.network_cidr else { continue };
@@ -34,7 +36,8 @@ fn addresses(context: &Context<'_>, network: &Network, out: &mut Vec<Finding>) {
             let finding = Finding::new(Code::M103, message).at(ip.place, "not in the network");
             out.push(finding.at(cidr.place, "the network").maybe_help(free(context)));
         } else if !cidr.is_host(ip.value) {
-            let what = if ip.value == cidr.network() { "names the network" } else { "reaches all hosts" };
+            let what =
+                if ip.value == cidr.network() { "names the network" } else { "reaches all hosts" };
             let message = format!("address {} of `{}` {what}", ip.value, service.name);
             let finding = Finding::new(Code::M104, message).at(ip.place, "no machine can have it");
             out.push(finding.at(cidr.place, "the network").maybe_help(free(context)));
@@ -70,13 +73,15 @@ fn name_server(context: &Context<'_>, network: &Network, out: &mut Vec<Finding>)
         None => {
             let message = format!("name server {} is no enabled service", server.value);
             let help = dns.and_then(|dns| Some(format!("`dns` is {}", dns.ip()?)));
-            let finding = Finding::new(Code::M107, message).at(server.place, "nobody has this address");
+            let finding =
+                Finding::new(Code::M107, message).at(server.place, "nobody has this address");
             out.push(finding.maybe_help(help));
         }
         Some(found) => {
             let Some(dns) = dns.filter(|dns| dns.name != found.name) else { return };
             let message = format!("name server {} is `{}` and not `dns`", server.value, found.name);
-            let finding = Finding::new(Code::M107, message).at(server.place, "every host asks here");
+            let finding =
+                Finding::new(Code::M107, message).at(server.place, "every host asks here");
             let help = dns.ip().map(|ip| format!("`dns` is {ip}"));
             out.push(finding.at(dns.key, "`dns` is another").maybe_help(help));
         }

@@ -43,7 +43,12 @@ pub(super) fn check(context: &Context<'_>, out: &mut Vec<Finding>) {
     }
 }
 
-fn upstream(context: &Context<'_>, service: &Listed<'_>, vhost: &Vhost<'_>, out: &mut Vec<Finding>) {
+fn upstream(
+    context: &Context<'_>,
+    service: &Listed<'_>,
+    vhost: &Vhost<'_>,
+    out: &mut Vec<Finding>,
+) {
     let Some(spanned) = &vhost.proxy.upstream else { return };
     let (upstream, place) = (&spanned.value, spanned.place);
     if let Some((port, protocol)) = NOT_HTTP.iter().find(|(port, _)| *port == upstream.port) {
@@ -73,9 +78,12 @@ fn upstream(context: &Context<'_>, service: &Listed<'_>, vhost: &Vhost<'_>, out:
         None => {
             let message = format!("upstream {upstream} does not belong to any service");
             let (label, near) = match &upstream.host {
-                UpstreamHost::Address(_) => ("no service has this address", service.ip().map(|ip| {
-                    format!("`{}` is {ip}; did you transpose digits?", service.name)
-                })),
+                UpstreamHost::Address(_) => (
+                    "no service has this address",
+                    service
+                        .ip()
+                        .map(|ip| format!("`{}` is {ip}; did you transpose digits?", service.name)),
+                ),
                 UpstreamHost::Name(name) => {
                     let hosts = context.view.services.iter();
                     let hosts = hosts.filter_map(|s| s.hostname()).map(|name| name.as_str());
@@ -101,7 +109,9 @@ fn closed_port(
         let port = upstream.port;
         let message = format!("port {port} of `{name}` is not open");
         let finding = Finding::new(Code::M405, message).at(place, "the proxy asks here");
-        out.push(finding.at(ports.place, "only these are open").help(format!("add {port} to ports")));
+        out.push(
+            finding.at(ports.place, "only these are open").help(format!("add {port} to ports")),
+        );
     }
 }
 
@@ -111,8 +121,8 @@ fn domain(context: &Context<'_>, vhost: &Vhost<'_>, out: &mut Vec<Finding>) {
     match domain.within(zone) {
         None => {
             let message = format!("domain `{}` is outside of the zone", domain.value);
-            let finding = Finding::new(Code::M406, message)
-                .at(domain.place, format!("not below {zone}"));
+            let finding =
+                Finding::new(Code::M406, message).at(domain.place, format!("not below {zone}"));
             out.push(match place {
                 Some(place) => finding.at(place.place, "the zone"),
                 None => finding,

@@ -29,9 +29,11 @@ fn literal(field: &Spanned<String>, path: &str, out: &mut Vec<Finding>) {
 }
 
 fn literals(context: &Context<'_>, out: &mut Vec<Finding>) {
-    let radius = context.manifest.network.as_ref().and_then(|network| {
-        network.outposts.as_ref()?.radius.as_ref()?.shared_secret.as_ref()
-    });
+    let radius = context
+        .manifest
+        .network
+        .as_ref()
+        .and_then(|network| network.outposts.as_ref()?.radius.as_ref()?.shared_secret.as_ref());
     if let Some(secret) = radius {
         literal(secret, "network.outposts.radius.shared_secret", out);
     }
@@ -160,7 +162,9 @@ fn sealed(context: &Context<'_>, out: &mut Vec<Finding>) {
 /// Tells whether a certificate's name covers a domain: a wildcard stands for one label.
 pub(super) fn covers(name: &str, domain: &str) -> bool {
     match name.strip_prefix("*.") {
-        Some(zone) => domain.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(zone)),
+        Some(zone) => {
+            domain.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(zone))
+        }
         None => name.eq_ignore_ascii_case(domain),
     }
 }
@@ -172,7 +176,8 @@ fn certificate(context: &Context<'_>, out: &mut Vec<Finding>) {
             let Some(domain) = &vhost.proxy.domain else { continue };
             if !certificate.names.iter().any(|name| covers(name, domain.as_str())) {
                 let message = format!("the certificate does not cover `{}`", domain.value);
-                let finding = Finding::new(Code::M906, message).at(domain.place, "not among its names");
+                let finding =
+                    Finding::new(Code::M906, message).at(domain.place, "not among its names");
                 out.push(finding.help(format!("it is for {}", certificate.names.join(", "))));
             }
         }

@@ -3,8 +3,24 @@ use crate::finding::{Code, Finding};
 
 /// Names that mean something else to a tool that makes things of services.
 const RESERVED: [&str; 18] = [
-    "all", "any", "core-services", "default", "each", "false", "local", "localhost", "module",
-    "null", "path", "postgres", "public", "self", "services", "terraform", "true", "user",
+    "all",
+    "any",
+    "core-services",
+    "default",
+    "each",
+    "false",
+    "local",
+    "localhost",
+    "module",
+    "null",
+    "path",
+    "postgres",
+    "public",
+    "self",
+    "services",
+    "terraform",
+    "true",
+    "user",
 ];
 
 pub(super) fn check(context: &Context<'_>, out: &mut Vec<Finding>) {

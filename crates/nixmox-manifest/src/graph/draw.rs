@@ -42,7 +42,8 @@ impl Graph {
     /// Draws the graph for Mermaid, which many forges show in Markdown.
     pub fn mermaid(&self) -> String {
         let mut out = String::from("flowchart LR\n");
-        let ids: BTreeMap<&str, usize> = self.vertices().keys().map(String::as_str).zip(0..).collect();
+        let ids: BTreeMap<&str, usize> =
+            self.vertices().keys().map(String::as_str).zip(0..).collect();
         let id = |name: &str| format!("s{}", ids.get(name).copied().unwrap_or_default());
         for (title, section) in
             [("core_services", Section::CoreServices), ("services", Section::Services)]
@@ -126,21 +127,18 @@ fn shape(name: &str, vertex: Vertex) -> Element {
     let style = StyleAttr::new(Color::fast("black"), 1, Some(Color::fast(fill)), 3, 15);
     let characters = f64::from(u32::try_from(name.chars().count()).unwrap_or(63).min(80));
     let size = Point::new(24.0 + characters * 9.0, 36.0);
-    Element::create(ShapeKind::new_box(&name.replace(char::is_control, " ")), style, Orientation::LeftToRight, size)
+    Element::create(
+        ShapeKind::new_box(&name.replace(char::is_control, " ")),
+        style,
+        Orientation::LeftToRight,
+        size,
+    )
 }
 
 fn arrow(label: &str, orders: bool) -> Arrow {
     let look = StyleAttr::new(Color::fast("black"), 1, None, 0, 12);
     let line = if orders { LineStyleKind::Normal } else { LineStyleKind::Dashed };
-    Arrow::new(
-        LineEndKind::None,
-        LineEndKind::Arrow,
-        line,
-        label,
-        &look,
-        &None,
-        &None,
-    )
+    Arrow::new(LineEndKind::None, LineEndKind::Arrow, line, label, &look, &None, &None)
 }
 
 fn quoted(text: &str) -> String {

@@ -103,12 +103,7 @@ impl Graph {
     }
 
     /// Visits what a service needs, and notes it after all of that.
-    fn finish<'g>(
-        &'g self,
-        name: &'g str,
-        seen: &mut BTreeSet<&'g str>,
-        order: &mut Vec<&'g str>,
-    ) {
+    fn finish<'g>(&'g self, name: &'g str, seen: &mut BTreeSet<&'g str>, order: &mut Vec<&'g str>) {
         let mut stack = vec![(name, false)];
         while let Some((name, left)) = stack.pop() {
             if left {

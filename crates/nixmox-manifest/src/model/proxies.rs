@@ -36,9 +36,8 @@ const SETS: [&str; 2] = ["auth", "headers"];
 /// Tells whether an entry is a vhost of its own rather than a field of the only one.
 fn is_named(entry: &Entry) -> bool {
     let field = SETS.contains(&entry.name.as_str());
-    let looks_whole = |inner: &[Entry]| {
-        find(inner, "domain").is_some() || find(inner, "upstream").is_some()
-    };
+    let looks_whole =
+        |inner: &[Entry]| find(inner, "domain").is_some() || find(inner, "upstream").is_some();
     match &entry.node.data {
         Data::Map(inner) => !field || looks_whole(inner),
         _ => false,
@@ -51,7 +50,9 @@ impl Decode for Proxies {
         if entries.is_empty() {
             let message = format!("{} is empty", decoder.here());
             let finding = Finding::new(Code::M410, message).at(node.place, "no entry is here");
-            decoder.findings.push(finding.help("leave `proxy` out, or give `domain` and `upstream`"));
+            decoder
+                .findings
+                .push(finding.help("leave `proxy` out, or give `domain` and `upstream`"));
             return None;
         }
         let named: Vec<&Entry> = entries.iter().filter(|entry| is_named(entry)).collect();

@@ -27,8 +27,8 @@ pub(super) fn read(
                 kind,
                 ErrorKind::Unsupported(_) | ErrorKind::NotAvailable(_) | ErrorKind::FunctionInData
             );
-            let finding = Finding::new(Code::M001, "the manifest does not evaluate")
-                .at(place, kind.to_string());
+            let message = format!("the manifest does not evaluate: {kind}");
+            let finding = Finding::new(Code::M001, message).at(place, "here");
             let finding = if needs_nix {
                 finding.help("an installed Nix may evaluate it: `--nix`")
             } else {

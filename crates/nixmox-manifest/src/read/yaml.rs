@@ -131,7 +131,8 @@ impl Composer {
         };
         let (nodes, depth) = size(&data);
         self.budget.nodes = self.budget.nodes.saturating_add(nodes);
-        if self.budget.nodes > super::MAX_NODES || self.budget.depth.saturating_add(depth) > MAX_DEPTH
+        if self.budget.nodes > super::MAX_NODES
+            || self.budget.depth.saturating_add(depth) > MAX_DEPTH
         {
             return Err(wrong("this alias makes it too large"));
         }

@@ -63,8 +63,7 @@ const CORE: &str = "\n  core_services = {";
 const DNS_VMID: &str = "vmid = 904;";
 const DNS_HEALTH: &str =
     "      interface.health.startup = \"systemctl is-active --quiet unbound\";\n";
-const GRAFANA_HEALTH: &str =
-    "        health.startup = \"systemctl is-active --quiet grafana\";\n";
+const GRAFANA_HEALTH: &str = "        health.startup = \"systemctl is-active --quiet grafana\";\n";
 const RADIUS: &str = "outposts.radius.client_networks = [ \"192.168.99.0/24\" ];";
 const PROXY: &str = "        proxy = {
           domain = \"grafana.example.lan\";

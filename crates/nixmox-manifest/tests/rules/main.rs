@@ -110,9 +110,14 @@ fn special_cases_weigh_more_or_less() {
     one(Code::M604, &[(uri, "/oidc/callback")], Severity::Error);
     one(Code::M606, &[("\"openid\" \"email\"", "\"openid\" \"emial\"")], Severity::Warning);
     one(Code::M416, &[("authz = true", "authz = false")], Severity::Warning);
-    one(Code::M505, &[("additionaldbs = [ \"sonarr_log\"", "additionaldbs = [ \"sonarr-log\"")], Severity::Note);
+    one(
+        Code::M505,
+        &[("additionaldbs = [ \"sonarr_log\"", "additionaldbs = [ \"sonarr-log\"")],
+        Severity::Note,
+    );
     let key = "worthless-admin\"";
-    let twice = format!("{key} {}", EXAMPLE.split("[ ").nth(1).unwrap().split(" ]").next().unwrap());
+    let twice =
+        format!("{key} {}", EXAMPLE.split("[ ").nth(1).unwrap().split(" ]").next().unwrap());
     one(Code::M901, &[(key, &twice)], Severity::Warning);
 }
 
@@ -154,9 +159,7 @@ fn other_judges_are_asked() {
 
 #[test]
 fn hidden_characters_are_shown() {
-    let loaded = load(&[
-        ("vmid = 904;", "vmid = 904; \"a\u{202e}\u{1b}[2Jb\" = 1; # \u{1b}[31m"),
-    ]);
+    let loaded = load(&[("vmid = 904;", "vmid = 904; \"a\u{202e}\u{1b}[2Jb\" = 1; # \u{1b}[31m")]);
     let report = check(&loaded, &Facts::default());
     let pretty = render::pretty(&report, loaded.sources(), Look::default());
     let short = render::short(&report, loaded.sources());
