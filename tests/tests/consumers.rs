@@ -1,6 +1,10 @@
 //! What configurations declare against what is delivered, with real Nix where Nix is asked.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::fs;
 

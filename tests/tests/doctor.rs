@@ -1,6 +1,11 @@
 //! `doctor` on fleets where something is wrong, with real git, shells and sshd.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::fs;
 use std::net::TcpListener;
@@ -266,10 +271,11 @@ impl Sshd {
         fs::create_dir_all("/run/sshd").unwrap();
         let mut sshd = Command::new("/usr/sbin/sshd");
         sshd.args(["-D", "-e", "-f", &config]).stdin(Stdio::null()).stderr(Stdio::null());
-        let child = sshd.spawn().unwrap();
+        // Ended on every way out, also when it does not listen.
+        let sshd = Self(sshd.spawn().unwrap(), port);
         for _ in 0..200 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self(child, port);
+                return sshd;
             }
             std::thread::sleep(Duration::from_millis(50));
         }

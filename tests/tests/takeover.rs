@@ -383,6 +383,27 @@ fn nodes_that_mean_something_else_and_the_fleet_itself_are_refused() {
     assert_eq!(env.run(&["get", "routers.pppoePassword"]).ends(0).out, "mypassword");
 }
 
+/// Written in YAML, a master has every leaf sealed: what cannot be is left, and the rest comes along.
+#[test]
+fn a_master_in_yaml_takes_what_it_can_seal() {
+    let mut env = TestEnv::new();
+    env.fleet(Shape { yaml: true, ..Shape::default() });
+    let tree = env.path("given/tree");
+    write(&tree.join(".sops.yaml"), fs::read(env.path("fleet/.sops.yaml")).unwrap());
+    write(&tree.join("a.yaml"), "empty: ''\nnone: null\nkept: x-y-z\nlist: []\n");
+    let file = tree.join("a.yaml").display().to_string();
+    env.run(&["encrypt", "--in-place", &file]).ends(0);
+    let dir = tree.display().to_string();
+    let report = json(&env.run(&["import", "sops", &dir, "--json"]).ends(0));
+    let unsealable = left(&report).iter().filter(|(code, _)| code == "unsealable").count();
+    assert_eq!(unsealable, 3, "{report}");
+    assert!(env.run(&["decrypt", "secrets.yaml"]).ends(0).out.contains("kept: x-y-z"));
+    let ran = env.run(&["import", "nixverse", &dir]).ends(100);
+    assert!(ran.err.contains("this is about the tree"), "{}", ran.err);
+    let ran = env.run(&["import", "sops", "no-such"]).ends(100);
+    assert!(ran.err.contains("no-such is no directory"), "{}", ran.err);
+}
+
 #[test]
 fn a_plain_file_is_taken_in_as_before() {
     let mut env = TestEnv::new();

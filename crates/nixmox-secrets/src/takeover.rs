@@ -45,6 +45,8 @@ pub struct Into<'a> {
     pub fleet: &'a Fleet,
     /// The keys that open the tree's files.
     pub identities: &'a Identities,
+    /// What the fleet's master is written in: in YAML every leaf is sealed, whether or not it is delivered.
+    pub form: Form,
     /// Whether names of files become part of the names of values.
     pub by_file: bool,
 }
@@ -170,6 +172,8 @@ pub struct Taken {
     pub left: Vec<Left>,
     /// How many sealed files were opened.
     pub files: usize,
+    /// Whether every leaf has to be sealed.
+    every_leaf: bool,
 }
 
 /// A host's key pair on its way.
@@ -190,6 +194,9 @@ pub enum TakeoverError {
     /// Reading one of the two repositories fails.
     #[error(transparent)]
     Fleet(#[from] Error),
+    /// Reading the tree fails.
+    #[error("the tree cannot be taken over")]
+    Tree(#[source] Box<Error>),
     /// The tree is this fleet.
     #[error("this is the fleet itself")]
     Itself,
@@ -264,6 +271,10 @@ pub enum RulesProblem {
 }
 
 impl Taken {
+    fn new(into: Into<'_>) -> Self {
+        Self { every_leaf: into.form == Form::Yaml, ..Self::default() }
+    }
+
     fn left(&mut self, place: impl std::fmt::Display, why: Why) {
         self.left.push(Left { place: place.to_string(), why });
     }
@@ -274,10 +285,22 @@ impl Taken {
             let from = format!("{from} ({})", path.join("."));
             let path: Vec<String> =
                 above.iter().cloned().chain(path.iter().map(|name| (*name).to_owned())).collect();
-            // What is not delivered is never sealed leaf by leaf.
+            // In Nix what is not delivered is never sealed leaf by leaf.
             let delivered = path.first().is_some_and(|top| top == "nodes");
             let hidden = path.iter().any(|name| name.starts_with('_'));
-            let below = path.get(2..).filter(|_| delivered && !hidden).unwrap_or_default();
+            let below = match (self.every_leaf, delivered && !hidden) {
+                (true, _) => path.as_slice(),
+                (false, true) => path.get(2..).unwrap_or_default(),
+                (false, false) => &[],
+            };
+            let nothing = match value {
+                Value::Null => true,
+                Value::Tree(tree) => tree.is_empty(),
+                _ => false,
+            };
+            if self.every_leaf && nothing {
+                return self.left(from, Why::Unsealable(Unsealable::EmptyItem));
+            }
             let whole = below.iter().rev().fold(value.clone(), |below, name| {
                 Value::Tree([(name.clone(), below)].into_iter().collect())
             });
@@ -298,10 +321,11 @@ impl Taken {
     /// [`TakeoverError::Fleet`] when the text cannot be evaluated or edited.
     pub fn apply(&self, form: Form, text: &SecretString) -> Result<SecretString, TakeoverError> {
         let held = master::evaluate(form, text, None)?;
-        if let Some((of, whole)) = self.text.as_ref().filter(|_| is_empty(&held)) {
-            if *of == form {
-                return Ok(whole.clone());
-            }
+        if let Some((of, whole)) = &self.text
+            && *of == form
+            && is_empty(&held)
+        {
+            return Ok(whole.clone());
         }
         let mut text = text.clone();
         for item in self.fresh(&held)? {

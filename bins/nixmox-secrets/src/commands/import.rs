@@ -8,9 +8,10 @@ use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::store::{RelPath, Store};
 use nixmox_secrets::takeover::{
-    HostGiven, Hosts, Into, Left, Taken, TakeoverError, UNASSIGNED, agenix, nixverse, sops,
+    HostGiven, Hosts, Into, Item, Left, Taken, TakeoverError, UNASSIGNED, agenix, nixverse, sops,
 };
 use nixmox_secrets::{Draft, Error, Fleet, Report, change, open};
+use nixmox_topology::NodeName;
 use nixmox_tree::{SecretBytes, SecretString, Value};
 use rand_core::OsRng;
 use serde_json::json;
@@ -29,7 +30,7 @@ pub(crate) struct Import {
     #[command(subcommand)]
     from: Option<From>,
     /// The plain file; `-` for standard input with --format.
-    #[arg(value_hint = ValueHint::FilePath, required = true)]
+    #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// What it is written in; without it the file's ending tells.
     #[arg(long, value_enum)]
@@ -76,19 +77,29 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<Exit, Failure> {
     match (&args.from, &args.file) {
         (Some(from), _) => take_over(context, from),
         (None, Some(file)) => import(context, (file, args.format), args.write),
-        (None, None) => Err(Failure::new(Exit::Usage, "nothing to import was named")),
+        (None, None) => Err(Failure::new(Exit::Usage, "nothing to import was named")
+            .hint("a plain FILE, or `nixverse DIR`, `sops DIR`, `agenix DIR`; see --help")),
     }
 }
 
 fn take_over(context: &Context, from: &From) -> Result<Exit, Failure> {
     let (From::Nixverse(tree) | From::Sops(tree) | From::Agenix(tree)) = from;
+    if !tree.dir.is_dir() {
+        let message = format!("{} is no directory", tree.dir.display());
+        return Err(Failure::new(Exit::NoFile, message));
+    }
     if same_directory(&tree.dir, &context.root) {
         return Err(explain(context, TakeoverError::Itself));
     }
     let example = SecretString::new(EXAMPLE);
     let options = context.options_with_fresh(tree.write.trust, tree.write.evaluate, &example);
     let (fleet, master) = open(&context.root, &options).map_err(|error| context.explain(error))?;
-    let into = Into { fleet: &fleet, identities: options.identities, by_file: tree.by_file };
+    let into = Into {
+        fleet: &fleet,
+        identities: options.identities,
+        by_file: tree.by_file,
+        form: master.form(),
+    };
     let taken = read(context, from, into).map_err(|error| explain(context, error))?;
     let text =
         taken.apply(master.form(), master.text()).map_err(|error| explain(context, error))?;
@@ -97,7 +108,7 @@ fn take_over(context: &Context, from: &From) -> Result<Exit, Failure> {
         tell(context, &taken, None)?;
         return Ok(Exit::Ok);
     }
-    prepare(context, &taken, &fleet)?;
+    let prepared = prepare(context, &taken, &fleet)?;
     let base = master.text().clone();
     let report = seal(context, tree.write, &mut |draft| {
         // Another run may have come between.
@@ -109,16 +120,20 @@ fn take_over(context: &Context, from: &From) -> Result<Exit, Failure> {
             )),
             None => Ok(text.clone()),
         }
+    })
+    .map_err(|failure| match prepared {
+        true => failure.hint("nodes and keys of the tree were written already, the secrets were not; mend the cause and repeat"),
+        false => failure,
     })?;
     tell(context, &taken, Some(&report))?;
     Ok(Exit::Ok)
 }
 
-/// Writes what has to be there before the secrets are sealed.
-fn prepare(context: &Context, taken: &Taken, fleet: &Fleet) -> Result<(), Failure> {
+/// Writes what has to be there before the secrets are sealed, and tells whether there is any.
+fn prepare(context: &Context, taken: &Taken, fleet: &Fleet) -> Result<bool, Failure> {
     let changes = taken.prepare(fleet).map_err(|error| explain(context, error))?;
     if changes.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let prepared: Vec<RelPath> = changes.writes.keys().cloned().collect();
     let commit = || {
@@ -129,7 +144,7 @@ fn prepare(context: &Context, taken: &Taken, fleet: &Fleet) -> Result<(), Failur
     };
     commit().map_err(|error| context.explain(Error::Store(error)))?;
     git::intent_to_add(&context.root, &prepared);
-    Ok(())
+    Ok(true)
 }
 
 /// Changes the master and seals what changed.
@@ -150,9 +165,7 @@ fn seal(
             Ok(report)
         }
         (failed, _) => {
-            let failed =
-                failed.unwrap_or_else(|| Failure::new(Exit::Failure, "nothing was sealed"));
-            Err(failed.hint("nodes and keys of the tree were written already, the secrets were not; mend the cause and repeat"))
+            Err(failed.unwrap_or_else(|| Failure::new(Exit::Failure, "nothing was sealed")))
         }
     }
 }
@@ -238,73 +251,72 @@ fn check_keys(taken: &Taken, write: Write) -> Result<(), Failure> {
 
 /// Says what was taken and what was not.
 fn tell(context: &Context, taken: &Taken, report: Option<&Report>) -> Result<(), Failure> {
-    let dry_run = report.is_none();
     let mut left: Vec<&Left> = taken.left.iter().collect();
     left.sort();
     left.dedup();
     if context.json {
-        let left: Vec<_> = left
-            .iter()
-            .map(
-                |l| json!({ "place": l.place, "code": l.why.code(), "message": l.why.to_string() }),
-            )
-            .collect();
-        let values: Vec<_> =
-            taken.items.iter().map(|i| json!({ "path": i.path, "from": i.from })).collect();
-        let groups: serde_json::Map<_, _> = taken
-            .groups
-            .iter()
-            .map(|(group, of)| {
-                (group.clone(), json!(of.iter().map(ToString::to_string).collect::<Vec<_>>()))
-            })
-            .collect();
-        let keys: serde_json::Map<_, _> = taken
-            .keys
-            .iter()
-            .map(|(host, key)| (host.to_string(), json!(key.fingerprint)))
-            .collect();
-        return print_json(&json!({
-            "dryRun": dry_run,
-            "files": taken.files,
-            "values": values,
-            "groups": groups,
-            "hostKeys": keys,
-            "definitions": taken.definitions.keys().map(ToString::to_string).collect::<Vec<_>>(),
-            "left": left,
-            "sealed": report.map(report::as_json),
-        }));
+        return print_json(&as_json(taken, &left, report));
     }
     print(|out| {
-        let would = if dry_run { "would be " } else { "" };
-        for (group, members) in &taken.groups {
-            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-            writeln!(out, "{would}group     {group}  {}", members.join(", "))?;
-        }
-        for (host, pair) in &taken.keys {
-            writeln!(out, "{would}host key  {host}  {}", pair.fingerprint)?;
-        }
-        for Left { place, why } in &left {
-            writeln!(out, "{}  {}  {}", why.code(), escape(place), escape(&why.to_string()))?;
-        }
-        let aside = taken
-            .items
-            .iter()
-            .filter(|item| item.path.first().is_some_and(|top| top == UNASSIGNED));
-        let aside = match aside.count() {
-            0 => String::new(),
-            n => format!(", {n} of them for nobody"),
-        };
-        let (values, files) =
-            (plural(taken.items.len(), "value"), plural(taken.files, "sealed file"));
-        writeln!(out, "{would}taken: {values} from {files}{aside}")?;
+        as_text(out, taken, (&left, report.is_none()))?;
         report.map_or(Ok(()), |report| report::text(out, report, Tense::Done))
     })
+}
+
+fn as_text(
+    out: &mut dyn std::io::Write,
+    taken: &Taken,
+    (left, dry_run): (&[&Left], bool),
+) -> std::io::Result<()> {
+    let would = if dry_run { "would be " } else { "" };
+    for (group, members) in &taken.groups {
+        writeln!(out, "{would}group     {group}  {}", names(members).join(", "))?;
+    }
+    for (host, pair) in &taken.keys {
+        writeln!(out, "{would}host key  {host}  {}", pair.fingerprint)?;
+    }
+    for Left { place, why } in left {
+        writeln!(out, "{}  {}  {}", why.code(), escape(place), escape(&why.to_string()))?;
+    }
+    let is_aside = |item: &&Item| item.path.first().is_some_and(|top| top == UNASSIGNED);
+    let aside = match taken.items.iter().filter(is_aside).count() {
+        0 => String::new(),
+        n => format!(", {n} of them for nobody"),
+    };
+    let (values, files) = (plural(taken.items.len(), "value"), plural(taken.files, "sealed file"));
+    writeln!(out, "{would}taken: {values} from {files}{aside}")
+}
+
+fn as_json(taken: &Taken, left: &[&Left], report: Option<&Report>) -> serde_json::Value {
+    let left = left.iter().map(|left| {
+        json!({ "place": left.place, "code": left.why.code(), "message": left.why.to_string() })
+    });
+    let values = taken.items.iter().map(|item| json!({ "path": item.path, "from": item.from }));
+    let groups = taken.groups.iter().map(|(group, of)| (group.clone(), json!(names(of))));
+    let keys = taken.keys.iter().map(|(host, key)| (host.to_string(), json!(key.fingerprint)));
+    json!({
+        "dryRun": report.is_none(),
+        "files": taken.files,
+        "values": values.collect::<Vec<_>>(),
+        "groups": groups.collect::<serde_json::Map<_, _>>(),
+        "hostKeys": keys.collect::<serde_json::Map<_, _>>(),
+        "definitions": taken.definitions.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        "left": left.collect::<Vec<_>>(),
+        "sealed": report.map(report::as_json),
+    })
+}
+
+fn names(hosts: &[NodeName]) -> Vec<String> {
+    hosts.iter().map(ToString::to_string).collect()
 }
 
 fn explain(context: &Context, error: TakeoverError) -> Failure {
     let failure = |exit, error, hint: &str| Failure::from_error(exit, error).hint(hint);
     match error {
         TakeoverError::Fleet(error) => context.explain(error),
+        TakeoverError::Tree(error) => {
+            context.explain(*error).hint("this is about the tree that was to be taken over")
+        }
         error @ TakeoverError::Itself => failure(
             Exit::Usage,
             error,

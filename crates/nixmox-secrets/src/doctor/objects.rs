@@ -143,7 +143,7 @@ mod tests {
             format!("{id} blob 5\nabc"),
             format!("{id} blob 3\nabcd\n"),
             format!("{id} blob 99999999999999999999\n"),
-            format!("--evil blob 1\na\n"),
+            "--evil blob 1\na\n".to_owned(),
             "a".repeat(1000),
         ] {
             run(text.as_bytes()).unwrap_err();

@@ -30,7 +30,7 @@ pub fn agenix(
     mut hosts: Hosts,
     (rng, now): (&mut (impl RngCore + CryptoRng), Timestamp),
 ) -> Result<Taken, TakeoverError> {
-    let mut taken = Taken::default();
+    let mut taken = Taken::new(into);
     let path = RelPath::parse(RULES).map_err(Error::from)?;
     let text = tree.read(&path, FILE_LIMIT).map_err(Error::from)?;
     let text = text.ok_or(TakeoverError::Nothing("there is no secrets.nix"))?;

@@ -31,13 +31,14 @@ pub fn nixverse(
     ask_nix: &AskNix<'_>,
     real_nix: Option<&RealNix>,
 ) -> Result<Taken, TakeoverError> {
-    let tree = Fleet::open(root, ask_nix)?;
+    let of_tree = |error| TakeoverError::Tree(Box::new(error));
+    let tree = Fleet::open(root, ask_nix).map_err(of_tree)?;
     if tree.layout.private && !into.fleet.layout.private {
         return Err(TakeoverError::NoOverlay);
     }
-    let mut taken = Taken::default();
-    let opened = Master::open(&tree, into.identities)?;
-    let values = master::evaluate(opened.form(), opened.text(), real_nix)?;
+    let mut taken = Taken::new(into);
+    let opened = Master::open(&tree, into.identities).map_err(of_tree)?;
+    let values = master::evaluate(opened.form(), opened.text(), real_nix).map_err(of_tree)?;
     taken.files += 1;
     taken.tree(&[], &values, opened.path().as_str());
     // A text with something in it that cannot be sealed is taken value by value, so that the rest comes along.
@@ -48,7 +49,9 @@ pub fn nixverse(
     keys(&tree, into, &mut taken)?;
     delivered_files(&tree, &mut taken)?;
     let here: BTreeSet<String> = crate::doctor::admins(into.fleet)?.into_iter().collect();
-    for admin in crate::doctor::admins(&tree)?.into_iter().filter(|admin| !here.contains(admin)) {
+    // A tree without rules opens all the same: what it is sealed to stands in its files.
+    let there = crate::doctor::admins(&tree).unwrap_or_default();
+    for admin in there.into_iter().filter(|admin| !here.contains(admin)) {
         taken.left(admin, Why::NotAnAdmin);
     }
     Ok(taken)

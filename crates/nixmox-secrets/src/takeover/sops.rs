@@ -22,7 +22,7 @@ pub fn sops(
     mut hosts: Hosts,
     (rng, now): (&mut (impl RngCore + CryptoRng), Timestamp),
 ) -> Result<Taken, TakeoverError> {
-    let mut taken = Taken::default();
+    let mut taken = Taken::new(into);
     let mut paths = Vec::new();
     files(tree, &RelPath::root(), 0, &mut paths, &mut taken)?;
     if let Some(rules) = tree
