@@ -28,7 +28,10 @@ rustPlatform.buildRustPackage {
   };
 
   cargoLock.lockFile = ../Cargo.lock;
-  cargoBuildFlags = [ "--package=nixmox-secrets-cli" ];
+  cargoBuildFlags = [
+    "--package=nixmox-secrets-cli"
+    "--package=nixmox-sops-cli"
+  ];
 
   # The tests want a terminal, a file system in memory and other people's tools: `cargo xtask test` runs them.
   doCheck = false;

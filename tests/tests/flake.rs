@@ -89,7 +89,8 @@ fn the_package_is_what_cargo_knows() {
         assert_eq!(text("mainProgram"), "nixmox-secrets");
         assert!(manifest.contains(&format!("version = \"{}\"", text("version"))));
         assert_eq!(Path::new(text("lockFile")), root().join("Cargo.lock"));
-        assert_eq!(strings(&package["cargoBuildFlags"]), ["--package=nixmox-secrets-cli"]);
+        let programs = ["--package=nixmox-secrets-cli", "--package=nixmox-sops-cli"];
+        assert_eq!(strings(&package["cargoBuildFlags"]), programs);
         assert_eq!(strings(&package["licenses"]), ["MIT", "Apache-2.0"]);
         assert!(strings(&package["nativeBuildInputs"]).contains(&"installShellFiles"));
     }

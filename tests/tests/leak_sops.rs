@@ -74,7 +74,8 @@ fn check(env: &TestEnv, (args, code): (&[&str], i32), stdin: &str, may: May) -> 
         }
         let to = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
         let to = to.map_or("", |(to, _)| to);
-        let output = line.contains("write(1<") && may == May::Output;
+        // Standard output is a pipe here, and written to through a copy of its descriptor.
+        let output = may == May::Output && to.starts_with("pipe:[") && !line.contains("write(2<");
         let private = to.contains("/run/nixmox-edit-") || to == "/dev/null";
         let environment = line.contains("execve(") && may == May::Environment;
         let write = line.contains("write(") && (output || private);

@@ -310,7 +310,7 @@ pub(crate) struct Write {
 /// Arguments of `encrypt` and `decrypt`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Crypt {
-    /// The file; its ending tells the format: .yaml, .json, anything else is binary.
+    /// The file; its ending tells the format: .yaml, .json, .env, .ini, anything else is binary.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// Encrypt to this host's key, or decrypt with it.

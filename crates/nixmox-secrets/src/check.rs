@@ -271,7 +271,7 @@ impl<'a> Check<'a> {
             return Ok(());
         };
         let admins = fleet.rules()?.recipients(&master.path)?;
-        let format = detect(bytes).unwrap_or(Format::Yaml);
+        let format = crate::master::sealed_format(bytes);
         for kind in from_outside((bytes, format), &admins) {
             self.found(master.place().clone(), kind);
         }

@@ -114,7 +114,7 @@ impl Master {
     }
 
     fn decrypt(path: RelPath, bytes: &[u8], identities: &Identities) -> Result<Self, Error> {
-        let format = detect(bytes).unwrap_or(Format::Yaml);
+        let format = sealed_format(bytes);
         let parsed = EncryptedFile::parse(bytes, format)
             .map_err(|source| Error::Parse { path: path.clone(), source })?;
         let file =
@@ -123,6 +123,14 @@ impl Master {
         let text = plain_text(&file, form)?;
         let base = Some(Sha256::digest(bytes).into());
         Ok(Self { form, text, file: Some(file), path, base, sound: parsed.audit().is_empty() })
+    }
+}
+
+/// Tells how a master is sealed; dotenv and ini are no forms of one, and read as YAML they say so.
+pub(crate) fn sealed_format(bytes: &[u8]) -> Format {
+    match detect(bytes) {
+        Some(format @ (Format::Json | Format::Binary)) => format,
+        _ => Format::Yaml,
     }
 }
 

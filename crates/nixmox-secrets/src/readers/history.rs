@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_hostkey::HostPublicKey;
-use nixmox_sops::{EncryptedFile, Format, detect};
+use nixmox_sops::{EncryptedFile, Format};
 use rayon::prelude::*;
 
 /// One committed version of a file.
@@ -165,7 +165,7 @@ fn tell(place: &Place, bytes: &[u8]) -> Told {
         }
         Place::Sealed(_) => Format::Yaml,
         Place::Key(_) => Format::Binary,
-        Place::Master => detect(bytes).unwrap_or(Format::Yaml),
+        Place::Master => crate::master::sealed_format(bytes),
     };
     let Ok(file) = EncryptedFile::parse(bytes, format) else { return Told::Nothing };
     let named = file.wrapped_keys().map(|wrapped| Named {

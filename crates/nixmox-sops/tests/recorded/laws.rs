@@ -1,7 +1,8 @@
 //! Laws that hold for every document.
 
 use nixmox_sops::{
-    DecryptError, Documents, EncryptedFile, Format, Indent, Keep, Recipient, SealOptions, seal,
+    DecryptError, Documents, EncryptedFile, Format, Indent, Keep, Recipient, Rule, SealError,
+    SealOptions, seal,
 };
 use nixmox_tree::{SecretTree, Value};
 use proptest::prelude::*;
@@ -44,6 +45,25 @@ fn tree() -> impl Strategy<Value = SecretTree> {
         ]
     });
     prop::collection::btree_map(key(), value, 0..5).prop_map(|map| map.into_iter().collect())
+}
+
+/// Names and texts that flat files have, or cannot have.
+fn flat_tree() -> impl Strategy<Value = SecretTree> {
+    let value = prop_oneof![
+        3 => ".{0,16}",
+        2 => prop::collection::vec(
+            prop_oneof![Just("\n"), Just("\\n"), Just("\""), Just("\"\"\""), Just("`"), Just("'"), Just(" "),
+                Just("#"), Just(";"), Just("="), Just("a"), Just("\\"), Just("\r"), Just("\t")],
+            0..6,
+        ).prop_map(|parts| parts.concat()),
+    ];
+    let name = prop_oneof![
+        4 => "[a-z_]{1,6}",
+        1 => prop::sample::select(vec!["a=b", "a:b", "`", "\"", "#1", "-", "[a", " a", "", "a\nb", ";", "\"\"\"`"])
+            .prop_map(str::to_owned),
+    ];
+    prop::collection::btree_map(name, value.prop_map(Value::string), 0..4)
+        .prop_map(|map| map.into_iter().collect())
 }
 
 fn sealed(docs: &Documents, format: Format, keep: Keep<'_>, seed: u64) -> Vec<u8> {
@@ -123,6 +143,55 @@ proptest! {
         prop_assert_eq!(again(4), again(4));
     }
 
+    /// What a flat format cannot say is refused; what it can say comes back.
+    #[test]
+    fn flat_formats_give_back_what_they_take(tree in flat_tree(), ini in any::<bool>(), clear in any::<bool>()) {
+        let (docs, format) = if ini {
+            let section = Value::Tree(tree);
+            let name = "s".to_owned();
+            (Documents::from_tree(&[(name, section)].into_iter().collect()), Format::Ini)
+        } else {
+            (Documents::from_tree(&tree), Format::Dotenv)
+        };
+        let mut options = SealOptions::new([age_recipient(1)]);
+        if clear {
+            options.rule = Rule::EncryptedSuffix("q".to_owned());
+        }
+        match seal(&docs, (format, &options), Keep::Nothing, &mut rng(1), now()) {
+            Ok(bytes) => {
+                let mut found = opened(&bytes, format).documents().to_tree().expect("text");
+                found.remove("DEFAULT");
+                prop_assert_eq!(found, docs.to_tree().expect("text"));
+            }
+            Err(SealError::NoForm(_) | SealError::Format | SealError::SopsKey) => {}
+            Err(e) => return Err(TestCaseError::fail(e.to_string())),
+        }
+    }
+
+    /// A text that reads as ini or dotenv is sealed, and opens to the same values.
+    #[test]
+    fn flat_texts_outlive_sealing(text in prop::collection::vec(
+        prop_oneof![Just("a"), Just("b"), Just("="), Just(" "), Just("\n"), Just(";"), Just("#"), Just("["), Just("]"),
+            Just("\""), Just("\"\"\""), Just("'"), Just("`"), Just("\\"), Just(":"), Just("-"), Just("\r"),
+            Just("\\n"), Just("\t"), Just("é"), Just("k = v\n"), Just("[s]\n"), Just("DEFAULT"), Just("sops")],
+        0..40,
+    )) {
+        let text = text.concat();
+        for format in [Format::Dotenv, Format::Ini] {
+            let Ok(docs) = Documents::parse(text.as_bytes(), format) else { continue };
+            let options = SealOptions::new([age_recipient(1)]);
+            let bytes = match seal(&docs, (format, &options), Keep::Nothing, &mut rng(1), now()) {
+                Ok(bytes) => bytes,
+                // A name that needs quotes and has them in it.
+                Err(SealError::NoForm(_) | SealError::Format) => continue,
+                Err(e) => return Err(TestCaseError::fail(e.to_string())),
+            };
+            let found = opened(&bytes, format);
+            let (found, expect) = (found.documents().to_tree(), docs.to_tree());
+            prop_assert_eq!(found.expect("text"), expect.expect("text"), "{:?}", text);
+        }
+    }
+
     #[test]
     fn reading_never_panics(text in prop::collection::vec(
         prop_oneof![Just("a"), Just(": "), Just("\n"), Just("  "), Just("- "), Just("# c"), Just("["), Just("]"),
@@ -131,6 +200,9 @@ proptest! {
         0..40,
     )) {
         let text = text.concat();
+        for format in [Format::Dotenv, Format::Ini] {
+            let _ = EncryptedFile::parse(text.as_bytes(), format);
+        }
         for format in [Format::Yaml, Format::Json] {
             if let Ok(docs) = Documents::parse(text.as_bytes(), format) {
                 let printed = docs.to_bytes(format, Indent::default()).expect("prints");
@@ -152,6 +224,8 @@ fn no_changed_byte_changes_a_value() {
         ("yaml/comments-in-lists/enc.yaml", Format::Yaml),
         ("json/indent2/enc.json", Format::Json),
         ("binary/text/enc.bin", Format::Binary),
+        ("dotenv/crlf/enc.env", Format::Dotenv),
+        ("ini/dup-sections/enc.ini", Format::Ini),
     ] {
         let bytes = fixture(path);
         let key = age_identity(1);
