@@ -257,12 +257,9 @@ fn sops_age_reads_dotenv() {
     let docs = Documents::parse(plain.as_bytes(), Format::Dotenv).expect("dotenv");
     let text = sealed(&docs, Format::Dotenv, &SealOptions::new([recipient()]));
     let found = sops_age(&text, "env", &secret("age1.txt")).expect("opens");
-    for (name, value) in [
-        ("A", "1"),
-        ("LINES", "a\nb"),
-        ("QUOTED", "\"q\" # kept"),
-        ("GREETING", "gr\u{fc}\u{df}e"),
-    ] {
+    for (name, value) in
+        [("A", "1"), ("LINES", "a\nb"), ("QUOTED", "\"q\" # kept"), ("GREETING", "gr\u{fc}\u{df}e")]
+    {
         assert_eq!(found[name], value, "{found}\n{text}");
     }
     assert!(sops_age(&text, "env", &secret("stranger.txt")).is_err());
