@@ -13,6 +13,8 @@ const PLAIN: [(&str, &str); 4] = [
 fn what_one_program_seals_the_other_opens() {
     let mut env = TestEnv::new();
     env.fleet(Shape::default());
+    // Hosts have keys from the first secret on.
+    env.secrets(&[("routers.psk", "x")]);
     for (name, plain) in PLAIN {
         let given = env.give(name, plain);
         env.run(&["encrypt", &given, "--output", name]).ends(0);

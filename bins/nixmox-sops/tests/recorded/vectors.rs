@@ -153,3 +153,43 @@ fn every_recorded_source_is_encrypted_or_refused_with_sops_own_code() {
     }
     report.end(96);
 }
+
+/// What somebody did to a file that opens all the same, and that can be seen without knowing what it was before.
+const WARNED: [&str; 12] = [
+    "add-null-key",
+    "add-empty-string-key",
+    "add-empty-map",
+    "add-comment",
+    "trailing-garbage-in-enc",
+    "iv-16-bytes",
+    "unknown-metadata",
+    "recipient-garbage",
+    "both-age-and-key-groups",
+    "wrong-shamir-on-single",
+    "colon-path-ambiguity",
+    "recipient-added-garbage",
+];
+
+#[test]
+fn what_sops_accepts_silently_is_warned_of() {
+    let mut report = Report::default();
+    for case in cases("vectors") {
+        let id = text(&case, "id");
+        let name = id.strip_prefix("surprising/").unwrap_or_default();
+        if !WARNED.contains(&name) {
+            continue;
+        }
+        report.run += 1;
+        let place = Place::with(text(&case, "identity_kind"), text(&case, "identity"));
+        let ran = decrypt(&case, &place, &[]);
+        let warned = ran.code == 0 && ran.err.contains("warning: ");
+        report.check(warned, || format!("{id}: {ran:?}"));
+    }
+    report.end(WARNED.len());
+    // A file that nobody touched says nothing.
+    let place = Place::with("age-key-file", "identities/age1.txt");
+    for path in ["yaml/nested/enc.yaml", "dotenv/two-recipients/enc.env", "ini/suffix/enc.ini"] {
+        let ran = place.run(&["decrypt", &fixtures().join(path).display().to_string()]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{path}");
+    }
+}
