@@ -28,6 +28,15 @@ const TRACE: [&str; 8] = [
     "trace=execve,execveat,?open,openat,openat2,?creat,write,?writev,?pwrite64,?pwritev,sendto,sendmsg,?link,linkat,?rename,renameat,renameat2,?symlink,symlinkat,memfd_create,prctl,prlimit64",
 ];
 
+/// Values that are made from the mark: in a text, in a hash, and by a command that prints what it reads.
+const DECLARED: &str = r#"
+  nodes.routers.url._generate = { type = "template"; text = "//{{routers.psk}}@x"; every = "1h"; };
+  nodes.routers.hash._generate = { type = "bcrypt"; of = "routers.psk"; cost = 4; };
+  nodes.routers.wg._generate = { type = "wireguard"; perHost = true; };
+  nodes.servers.out._generate =
+    { type = "command"; command = [ "cat" ]; inputs.psk = "routers.psk"; };
+"#;
+
 /// One run with the mark.
 struct Case {
     args: Vec<&'static str>,
@@ -193,7 +202,7 @@ fn commands(env: &TestEnv) -> BTreeSet<String> {
 fn no_command_leaks_in_success() {
     let mut env = marked(Shape::default());
     env.types(&format!(
-        "{{ nodes.routers.psk = \"{CANARY}\"; nodes.server1.db.password = \"2{CANARY}\"; }}"
+        "{{ nodes.routers.psk = \"{CANARY}\"; nodes.server1.db.password = \"2{CANARY}\"; {DECLARED} }}"
     ));
     env.give("plain.yaml", format!("nodes:\n  router1:\n    psk: {CANARY}\n"));
     let given =

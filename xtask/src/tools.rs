@@ -7,17 +7,24 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 22] = [
+const TOOLS: [(&str, &str); 30] = [
     ("age", "age"),
     ("age-keygen", "age"),
+    ("argon2", "argon2"),
+    ("bwrap", "bubblewrap"),
     ("fish", "fish"),
     ("git", "git"),
     ("groff", "groff-base"),
+    ("htpasswd", "apache2-utils"),
     ("jq", "jq"),
+    ("mkpasswd", "whois"),
     ("nano", "nano"),
     ("nix-instantiate", "nix-bin"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
+    ("perl", "perl-base"),
+    ("pg_ctlcluster", "postgresql"),
     ("prlimit", "util-linux"),
     ("python3", "python3"),
     ("script", "bsdutils"),
@@ -29,6 +36,7 @@ const TOOLS: [(&str, &str); 22] = [
     ("strace", "strace"),
     ("tmux", "tmux"),
     ("vim", "vim"),
+    ("wg", "wireguard-tools"),
     ("zsh", "zsh"),
 ];
 

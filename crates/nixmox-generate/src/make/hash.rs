@@ -18,6 +18,13 @@ fn salt(rng: &mut (impl RngCore + CryptoRng)) -> [u8; 16] {
     salt
 }
 
+/// Draws a salt of letters that every reader of hashes takes, six bits each.
+fn letters(count: usize, rng: &mut (impl RngCore + CryptoRng)) -> String {
+    const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let letter = |byte: &u8| LETTERS.get(usize::from(byte & 63)).copied().map(char::from);
+    super::random::bytes(count, rng).iter().filter_map(letter).collect()
+}
+
 /// Hashes as `htpasswd -B` does.
 pub(super) fn bcrypt(
     inputs: &Inputs<'_>,
@@ -40,14 +47,15 @@ pub(super) fn argon2id(
     (memory, passes, lanes): (u32, u32, u32),
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<SecretString, GenerateError> {
-    let salt = salt(rng);
+    // Text, so that the reference program can be given it; 22 letters are 132 bits.
+    let salt = letters(22, rng);
     let mut hash = [0; 32];
     let failed = |_| inputs.unhashable("the parameters do not fit each other");
     let params = Params::new(memory, passes, lanes, Some(hash.len())).map_err(failed)?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(inputs.secret().as_bytes(), &salt, &mut hash)
+        .hash_password_into(inputs.secret().as_bytes(), salt.as_bytes(), &mut hash)
         .map_err(failed)?;
-    let [salt, hash] = [&salt[..], &hash[..]].map(|bytes| BASE64_STANDARD_NO_PAD.encode(bytes));
+    let [salt, hash] = [salt.as_bytes(), &hash[..]].map(|bytes| BASE64_STANDARD_NO_PAD.encode(bytes));
     Ok(SecretString::new(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")))
 }
 
@@ -57,13 +65,11 @@ pub(super) fn sha512_crypt(
     rounds: usize,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<SecretString, GenerateError> {
-    const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let secret = inputs.secret();
     if secret.contains('\0') {
         return Err(inputs.unhashable("it holds a NUL"));
     }
-    let letter = |byte: u8| LETTERS.get(usize::from(byte & 63)).copied().map(char::from);
-    let salt: String = salt(rng).into_iter().filter_map(letter).collect();
+    let salt = letters(16, rng);
     let failed = |_| inputs.unhashable("the number of rounds is out of bounds");
     let params = sha_crypt::Sha512Params::new(rounds).map_err(failed)?;
     let hash =

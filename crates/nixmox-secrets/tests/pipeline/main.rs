@@ -11,6 +11,7 @@ mod changes;
 mod check;
 mod due;
 mod forms;
+mod generated;
 mod laws;
 mod places;
 mod readers;
