@@ -68,6 +68,11 @@ impl Scene<'_> {
             let host = match (declaration.per_host, host) {
                 (false, _) => None,
                 (true, Some(host)) if self.supplies(&place, host) => Some(host.to_owned()),
+                // What that host has instead: its own, or another group's.
+                (true, Some(host)) if self.other(&place, host).is_some() => {
+                    let other = self.other(&place, host).unwrap_or_default();
+                    return self.at(item, parameter, (other, Some(host)), path);
+                }
                 (true, _) => {
                     return Err(GenerateError::ForEachHost {
                         item: item.clone(),
@@ -81,6 +86,11 @@ impl Scene<'_> {
         let names: Vec<&str> =
             std::iter::once(level).chain(path.iter().map(String::as_str)).collect();
         Ok(self.nodes.at(&names).cloned().map(Target::Written))
+    }
+
+    /// Returns the level that supplies a host instead of a declaration's.
+    fn other(&self, place: &Place, host: &str) -> Option<&str> {
+        self.origins.level(host, &place.path).filter(|level| *level != place.level)
     }
 
     /// Tells whether a host has the value of a declaration that each host has its own of.
