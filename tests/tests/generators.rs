@@ -309,6 +309,24 @@ fn a_command_reads_its_input_and_nothing_else() {
 }
 
 #[test]
+fn files_that_were_open_are_closed_to_a_command() {
+    const CANARY: &str = "cAnArY-of-an-open-file";
+    let mut env = TestEnv::new();
+    env.fleet(Shape::default());
+    commanded(&mut env, "cat <&9; ls /proc/self/fd", "").ends(0);
+    let canary = env.give("canary", CANARY);
+    let script =
+        format!("exec 9<{canary} 19<{canary}; exec \"$0\" generate --regenerate servers.x");
+    let program = env.program().to_owned();
+    let output =
+        env.command(Path::new("bash")).args(["-c", &script]).arg(program).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = get(&env, "servers.x");
+    assert!(!said.contains(CANARY), "{said}");
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["0", "1", "2", "3"], "3 is the listing itself");
+}
+
+#[test]
 fn a_command_that_fails_or_says_too_much_gives_no_value() {
     let mut env = TestEnv::new();
     env.fleet(Shape::default());

@@ -229,6 +229,12 @@ fn no_command_leaks_in_success() {
         case(&["eval", "--nix"], 0),
         case(&["explain", "router1"], 0),
         case(&["explain", "router1", "psk", "--json"], 0),
+        case(&["generate"], 0),
+        case(&["generate", "--json"], 0),
+        case(&["generate", "--regenerate", "servers.out"], 0),
+        case(&["generate", "--regenerate", "routers", "--dry-run"], 0),
+        case(&["generate", "--due"], 0),
+        case(&["get", "servers.out"], 0).shows(),
         case(&["status"], 0),
         case(&["seal"], 0),
         case(&["seal", "--dry-run"], 0),
@@ -344,6 +350,25 @@ fn texts_that_do_not_evaluate_are_not_quoted() {
         format!("{{ nodes.router1 = {{ psk = \"\"; b = \"{c}\"; }}; }}"),
         format!("{{ nodes.router1 = \"{c}\"; }}"),
         format!("{{ nodes = \"{c}\"; }}"),
+        format!("{{ nodes.router1.a._generate = \"{c}\"; }}"),
+        format!("{{ nodes.router1.a._generate.type = \"{c}\"; }}"),
+        format!("{{ nodes.router1.a._generate = {{ type = \"bcrypt\"; of = \"{c}\"; }}; }}"),
+        format!(
+            "{{ nodes.router1.a._generate = {{ type = \"bcrypt\"; of = \"router1.{c}\"; }}; }}"
+        ),
+        format!("{{ nodes.router1.a._generate = {{ type = \"hex\"; bytes = \"{c}\"; }}; }}"),
+        format!(
+            "{{ nodes.router1.a._generate = {{ type = \"template\"; text = \"{{{{{c}\"; }}; }}"
+        ),
+        format!(
+            "{{ nodes.router1.a._generate = {{ type = \"template\"; text = \"{{{{x.{c}}}}}\"; }}; }}"
+        ),
+        format!(
+            "{{ nodes.router1 = {{ p = \"{c}{c}{c}{c}{c}\"; a._generate = {{ type = \"bcrypt\"; of = \"router1.p\"; }}; }}; }}"
+        ),
+        format!(
+            "{{ nodes.router1.a._generate = {{ type = \"command\"; command = [ \"sh\" \"-c\" \"cat >&2; exit 1\" ]; inputs.p = \"router1.p\"; }}; nodes.router1.p = \"{c}\"; }}"
+        ),
         format!("\"{c}\""),
         c.to_owned(),
         format!("{{ nodes.nobody.psk = \"{c}\"; }}"),

@@ -14,7 +14,7 @@ use nixmox_tree::SecretString;
 use crate::advice;
 use crate::args::{Args, Evaluate, Trust};
 use crate::real_nix::{self, NixInstantiate};
-use crate::sandbox::Bubblewrap;
+use crate::sandbox::SANDBOX;
 
 /// The fleet's directory and the user's keys, which are loaded when first needed.
 pub(crate) struct Context {
@@ -84,7 +84,7 @@ impl Context {
             ask_nix: &self.ask_nix,
             real_nix: evaluate.nix.then_some(real_nix),
             interaction: Some(&self.interaction),
-            generation: Generation { sandbox: Some(&Bubblewrap), ..Generation::default() },
+            generation: Generation { sandbox: Some(&SANDBOX), ..Generation::default() },
             fresh: None,
         }
     }

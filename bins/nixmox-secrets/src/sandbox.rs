@@ -11,8 +11,6 @@ use nixmox_generate::{Job, Sandbox, SandboxError};
 use nixmox_tree::SecretBytes;
 use zeroize::Zeroizing;
 
-/// How long a command may take.
-const SECONDS: u64 = 60;
 /// How much a command may print.
 const LIMIT: usize = 64 * 1024;
 /// Where the program is looked for; nowhere else, because PATH may name anything.
@@ -26,7 +24,13 @@ const LINKS: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 const PATH: &str = "/run/current-system/sw/bin:/usr/bin:/bin";
 
 /// Runs commands in bubblewrap: no network, no files but programs, no environment, nothing open but its own pipes.
-pub(crate) struct Bubblewrap;
+pub(crate) struct Bubblewrap {
+    /// How long a command may take.
+    seconds: u64,
+}
+
+/// The sandbox of every command.
+pub(crate) const SANDBOX: Bubblewrap = Bubblewrap { seconds: 60 };
 
 impl Sandbox for Bubblewrap {
     fn run(&self, job: &Job<'_>) -> Result<SecretBytes, SandboxError> {
@@ -39,7 +43,7 @@ impl Sandbox for Bubblewrap {
         // What it says about an error may quote what it read.
         command.stderr(Stdio::null());
         let mut child = command.spawn().map_err(SandboxError::Start)?;
-        let result = converse(&mut child, &job.input);
+        let result = converse(&mut child, &job.input, self.seconds);
         if result.is_err() {
             // bubblewrap takes everything in the sandbox along when it ends.
             let _ = child.kill();
@@ -118,9 +122,13 @@ fn arguments() -> Vec<String> {
 }
 
 /// Writes the input, reads the output, and waits, all within the time.
-fn converse(child: &mut Child, input: &SecretBytes) -> Result<SecretBytes, SandboxError> {
-    let end = Instant::now() + Duration::from_secs(SECONDS);
-    let timed_out = || SandboxError::TimedOut { seconds: SECONDS };
+fn converse(
+    child: &mut Child,
+    input: &SecretBytes,
+    seconds: u64,
+) -> Result<SecretBytes, SandboxError> {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let timed_out = || SandboxError::TimedOut { seconds };
     if let Some(mut stdin) = child.stdin.take() {
         let input = input.clone();
         // A command that does not read its input is no failure; one that never does ends this with itself.
@@ -164,5 +172,35 @@ fn words(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "no exit code".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nixmox_tree::SecretString;
+
+    use super::*;
+
+    fn run(script: &str) -> Result<String, SandboxError> {
+        let command = ["sh", "-c", script].map(SecretString::new);
+        let job = Job { command: &command, input: SecretBytes::new(*b"{}\n") };
+        let printed = Bubblewrap { seconds: 2 }.run(&job)?;
+        Ok(printed.as_str().unwrap_or("not text").to_owned())
+    }
+
+    #[test]
+    fn time_and_output_end() {
+        assert_eq!(run("cat").ok().as_deref(), Some("{}\n"));
+        assert_eq!(run("exec <&-; echo deaf").ok().as_deref(), Some("deaf\n"));
+        let start = Instant::now();
+        assert!(matches!(run("sleep 30"), Err(SandboxError::TimedOut { seconds: 2 })));
+        // Neither one that has closed its output nor its children go on.
+        assert!(matches!(run("exec >&-; sleep 30"), Err(SandboxError::TimedOut { seconds: 2 })));
+        assert!(matches!(run("sleep 30 & sleep 30"), Err(SandboxError::TimedOut { .. })));
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(matches!(run("yes"), Err(SandboxError::TooMuch { limit: LIMIT })));
+        assert!(
+            matches!(run("exit 3"), Err(SandboxError::Failed { status }) if status == "exit code 3")
+        );
     }
 }

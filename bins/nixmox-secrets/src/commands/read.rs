@@ -7,7 +7,7 @@ use nixmox_cascade::{CascadeError, Delivery, Leaf};
 use nixmox_cli::terminal::{Table, escape, width};
 use nixmox_cli::{Exit, Failure};
 use nixmox_generate::Declarations;
-use nixmox_secrets::{Error, Fleet, Master, View, master, open, view};
+use nixmox_secrets::{Error, Fleet, Listed, Master, View, master, open, view};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretTree, Value};
 use serde_json::json;
@@ -114,6 +114,12 @@ pub(crate) fn get(context: &Context, path: &str, evaluate: Evaluate) -> Result<E
         let fleet = Fleet::open(&context.root, options.ask_nix).map_err(explain)?;
         let view = view(&fleet, &file, nodes, &options).map_err(explain)?;
         found = names.get(1..).and_then(|names| view.nodes().at(names)).cloned();
+        let hosts = hosts_with(&view, &names);
+        if let (None, Some(host)) = (&found, hosts.first()) {
+            let message = format!("every host has its own value of `{path}`");
+            let hint = format!("name one: {host}; `nixmox-secrets generate` lists them");
+            return Err(Failure::new(Exit::BadPath, message).hint(hint));
+        }
     }
     let Some(value) = found else {
         // Only now it matters which nodes there are: was the node mistyped, or the secret?
@@ -128,6 +134,17 @@ pub(crate) fn get(context: &Context, path: &str, evaluate: Evaluate) -> Result<E
         values::write_bytes(text.expose().as_bytes())?;
     }
     Ok(Exit::Ok)
+}
+
+/// Names what hosts have of their own because it is declared for each at a path.
+fn hosts_with(view: &View, path: &[String]) -> Vec<String> {
+    let declared = |one: &Listed| {
+        let place = &one.item.place;
+        let full = ["nodes", &place.level].into_iter().chain(place.path.iter().map(String::as_str));
+        one.item.host.is_some() && full.zip(path).filter(|(a, b)| a == b).count() == path.len()
+    };
+    let listed = view.list().into_iter().filter(declared);
+    listed.map(|one| one.item.stands_at().to_string()).collect()
 }
 
 /// Tells whether a value is declared, or has something in it that is.

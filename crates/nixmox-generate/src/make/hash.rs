@@ -55,7 +55,8 @@ pub(super) fn argon2id(
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(inputs.secret().as_bytes(), salt.as_bytes(), &mut hash)
         .map_err(failed)?;
-    let [salt, hash] = [salt.as_bytes(), &hash[..]].map(|bytes| BASE64_STANDARD_NO_PAD.encode(bytes));
+    let [salt, hash] =
+        [salt.as_bytes(), &hash[..]].map(|bytes| BASE64_STANDARD_NO_PAD.encode(bytes));
     Ok(SecretString::new(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")))
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use nixmox_topology::Area;
 use nixmox_tree::{SecretTree, Value};
+use rayon::prelude::*;
 use serde_json::{Map, Value as Json};
 
 use crate::Error;
@@ -48,13 +50,12 @@ pub(crate) fn is_ours(bytes: &[u8]) -> bool {
 
 /// Reads every file of this name beside hosts' files, whoever wrote it.
 pub(crate) fn read_all(fleet: &Fleet) -> Result<BTreeMap<RelPath, Vec<u8>>, Error> {
-    let mut found = BTreeMap::new();
-    for (area, directory) in &fleet.public_dirs {
-        let private = *area == nixmox_topology::Area::Private;
+    let read = |(area, directory): &(Area, String)| {
+        let private = *area == Area::Private;
         let path = Layout { private, ..fleet.layout.clone() }.public_parts(directory)?;
-        if let Some(bytes) = fleet.read(&path)? {
-            found.insert(path, bytes);
-        }
-    }
-    Ok(found)
+        Ok(fleet.read(&path)?.map(|bytes| (path, bytes)))
+    };
+    // Of several errors always the first directory's, whichever thread was faster.
+    let found: Vec<Result<_, Error>> = fleet.public_dirs.par_iter().map(read).collect();
+    found.into_iter().filter_map(Result::transpose).collect()
 }

@@ -199,8 +199,7 @@ fn values_that_somebody_else_sealed_are_not_taken() {
     let mut rng = ChaCha20Rng::from_seed([7; 32]);
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let documents = Documents::from_tree(&tree);
-    let forged =
-        seal(&documents, (Format::Yaml, &options), Keep::Nothing, &mut rng, now).unwrap();
+    let forged = seal(&documents, (Format::Yaml, &options), Keep::Nothing, &mut rng, now).unwrap();
     site.write(GENERATED, &forged);
     let before = site.snapshot();
     assert!(matches!(site.try_again(), Err(Error::UnvouchedGenerated { .. })));
@@ -297,7 +296,8 @@ fn a_declaration_that_is_wrong_writes_nothing() {
     let before = site.snapshot();
     let wrong = DECLARED.replace("\"hex\"", "\"hexx\"");
     assert!(matches!(site.try_edit(&wrong), Err(Error::Declare(_))));
-    let circle = DECLARED.replace("{ type = \"hex\"; }", "{ type = \"bcrypt\"; of = \"web.hash\"; }");
+    let circle =
+        DECLARED.replace("{ type = \"hex\"; }", "{ type = \"bcrypt\"; of = \"web.hash\"; }");
     assert!(matches!(site.try_edit(&circle), Err(Error::Generate(_))));
     assert_eq!(before, site.snapshot());
 }
