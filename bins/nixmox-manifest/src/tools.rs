@@ -42,7 +42,7 @@ impl NixEvaluator for NixInstantiate<'_> {
 /// Evaluates a manifest with the installed Nix.
 pub(crate) fn evaluate(root: &Path, name: &str) -> Result<Loaded, Failure> {
     let path = root.join(name);
-    let expression = SecretString::new(&wrap(&path.display().to_string()));
+    let expression = SecretString::new(wrap(&path.display().to_string()));
     let answer = NixInstantiate { root }.eval_json(&expression)?;
     let answer = answer.as_str().unwrap_or_default();
     let parsed: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();

@@ -135,7 +135,7 @@ fn mistakes() {
     $ nixmox-manifest check x.nix
     error[M001]
 
-      × the manifest does not evaluate
+      × the manifest does not evaluate: syntax error: expected a name
        ╭─[x.nix:1:18]
      1 │ { network = { }; 
        ╰────
@@ -152,7 +152,7 @@ fn mistakes() {
     assert_snapshot!(env.run(&["plan", "-m", "x.nix"]), @r"
     $ nixmox-manifest plan -m x.nix
     error: the manifest has 1 error
-      hint: x.nix:1:18: error[M001]: the manifest does not evaluate
+      hint: x.nix:1:18: error[M001]: the manifest does not evaluate: syntax error: expected a name
       hint: see all of it: nixmox-manifest check
     [2]
     ");
@@ -274,7 +274,7 @@ fn a_real_nix_reads_what_is_beyond() {
     let env = Env::new(&[("service-manifest.nix", beyond), ("rest.nix", SEED)]);
     assert_snapshot!(env.run(&["check", "--format", "short"]), @r"
     $ nixmox-manifest check --format short
-    service-manifest.nix:1:18: error[M001]: the manifest does not evaluate
+    service-manifest.nix:1:18: error[M001]: the manifest does not evaluate: this builtin is not supported
     1 error in 0 services
     [1]
     ");

@@ -136,11 +136,13 @@ impl Diagnostic for Picture<'_> {
     }
 
     fn help<'b>(&'b self) -> Option<Box<dyn std::fmt::Display + 'b>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+        let help: Box<dyn std::fmt::Display> = Box::new(self.help.as_ref()?);
+        Some(help)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.file.map(|file| file as &dyn SourceCode)
+        let file: &dyn SourceCode = self.file?;
+        Some(file)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -148,8 +150,13 @@ impl Diagnostic for Picture<'_> {
     }
 
     fn related<'b>(&'b self) -> Option<Box<dyn Iterator<Item = &'b dyn Diagnostic> + 'b>> {
-        let others = self.others.iter().map(|other| other as &dyn Diagnostic);
-        (!self.others.is_empty()).then(|| Box::new(others) as Box<dyn Iterator<Item = _>>)
+        fn plain<'o>(other: &'o Other<'_>) -> &'o dyn Diagnostic {
+            other
+        }
+        if self.others.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.others.iter().map(plain)))
     }
 }
 
@@ -167,7 +174,8 @@ impl Diagnostic for Other<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.file.map(|file| file as &dyn SourceCode)
+        let file: &dyn SourceCode = self.file?;
+        Some(file)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

@@ -26,7 +26,7 @@ fn judge(services: usize, edges: &[(usize, usize)]) -> DiGraph<usize, ()> {
     let nodes: Vec<NodeIndex> = (0..services).map(|at| graph.add_node(at)).collect();
     let edges: BTreeSet<_> = edges.iter().filter(|(a, b)| a != b).collect();
     for (from, to) in edges {
-        graph.add_edge(nodes[*from], nodes[*to], ());
+        graph.add_edge(*nodes.get(*from).unwrap(), *nodes.get(*to).unwrap(), ());
     }
     graph
 }

@@ -1,7 +1,5 @@
 //! Texts that mean harm end soon, in findings; addresses are judged by brute force.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
 use std::net::Ipv4Addr;
 
 use nixmox_manifest::render::{self, Look};
@@ -27,7 +25,7 @@ fn everything(text: &str, format: Format) -> Loaded {
     assert!(others.iter().chain([&pretty]).take(3).all(|text| !text.contains('\u{1b}')));
     if let Some(manifest) = loaded.manifest() {
         let graph = Graph::new(manifest);
-        (graph.dot(), graph.mermaid(), graph.text(), graph.svg());
+        let _drawings = (graph.dot(), graph.mermaid(), graph.text(), graph.svg());
         Plan::new(manifest);
         Outputs::new(manifest);
         inventory(manifest);

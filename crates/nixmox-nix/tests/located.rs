@@ -1,6 +1,6 @@
 //! Values know where they are written: through `let`, `//`, `inherit`, functions, and imported files.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 use nixmox_nix::{
     Construct, Data, ErrorKind, File, Limits, Located, Place, bindings, eval_located,
@@ -25,7 +25,7 @@ fn eval(text: &str) -> (Vec<File>, Result<Located, nixmox_nix::LocatedError>) {
 }
 
 fn text(files: &[File], place: Place) -> String {
-    let file = &files[place.file];
+    let file = files.get(place.file).unwrap();
     let own = file.name.rsplit('/').next().unwrap().trim_end_matches(".nix");
     format!("{own}:{}:{}", place.span.start(), &file.text[place.span.range()])
 }
@@ -43,7 +43,7 @@ fn check(source: &str, path: &[&str], name: &str, value: &str) {
                 found_name = text(&files, attr.name_place);
                 at = &attr.value;
             }
-            Data::List(items) => at = &items[step.parse::<usize>().unwrap()],
+            Data::List(items) => at = items.get(step.parse::<usize>().unwrap()).unwrap(),
             other => panic!("{other:?} has no {step}"),
         }
     }

@@ -174,7 +174,7 @@ fn hidden_characters_are_shown() {
 fn other_forms_of_a_report() {
     let loaded = load(&[("ip = \"192.168.99.18\"", "ip = \"192.168.99.17\"")]);
     let report = of_code(check(&loaded, &Facts::default()), Code::M201);
-    insta::assert_snapshot!(render::short(&report, loaded.sources()), @"service-manifest.nix:129:12: error[M201]: `services.media` and `services.monitoring` both claim the address 192.168.99.17");
+    insta::assert_snapshot!(render::short(&report, loaded.sources()), @"service-manifest.nix:127:12: error[M201]: `services.media` and `services.monitoring` both claim the address 192.168.99.17");
     insta::assert_snapshot!(render::github(&report, loaded.sources()), @r"
     ::error file=service-manifest.nix,line=127,col=12,endLine=127,endColumn=27,title=M201 two services have one address::`services.media` and `services.monitoring` both claim the address 192.168.99.17%0Ahelp: the lowest free address in 192.168.99.0/24 is 192.168.99.2
     ");
