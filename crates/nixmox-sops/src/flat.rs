@@ -103,7 +103,10 @@ pub(crate) fn block(pairs: Vec<(String, Node)>) -> Block {
     let mut top = BTreeMap::new();
     for (name, node) in pairs {
         let added = steps(&name).and_then(|(first, rest)| match top.get_mut(first) {
-            None => Some(top.insert(first.to_owned(), chain(&rest, node))).map(drop),
+            None => {
+                top.insert(first.to_owned(), chain(&rest, node));
+                Some(())
+            }
             Some(part) => add(part, &rest, node),
         });
         if added.is_none() {
@@ -155,11 +158,17 @@ fn add(part: &mut Part, steps: &[Step<'_>], node: Node) -> Option<()> {
     match (part, first) {
         (Part::Map(map), Step::Key(key)) => match map.get_mut(*key) {
             Some(part) => add(part, rest, node),
-            None => Some(map.insert((*key).to_owned(), chain(rest, node))).map(drop),
+            None => {
+                map.insert((*key).to_owned(), chain(rest, node));
+                Some(())
+            }
         },
         (Part::List(list), Step::Index(index)) => match list.get_mut(index) {
             Some(part) => add(part, rest, node),
-            None => Some(list.insert(*index, chain(rest, node))).map(drop),
+            None => {
+                list.insert(*index, chain(rest, node));
+                Some(())
+            }
         },
         _ => None,
     }

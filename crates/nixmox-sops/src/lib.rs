@@ -85,6 +85,7 @@ mod select;
 mod shamir;
 mod time;
 mod walk;
+mod wrap;
 mod wrapped;
 mod yaml;
 

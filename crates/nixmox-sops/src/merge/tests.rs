@@ -12,7 +12,8 @@ fn yaml(text: &str) -> Documents {
 }
 
 fn printed(docs: &Documents) -> String {
-    let bytes = docs.to_bytes(Format::Yaml, Indent { yaml: Some(2), json: None }).expect("prints");
+    let bytes =
+        docs.to_bytes(Format::Yaml, Indent { yaml: Some(2), ..Indent::default() }).expect("prints");
     bytes.as_str().expect("text").to_owned()
 }
 
