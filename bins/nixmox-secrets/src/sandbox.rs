@@ -39,7 +39,7 @@ impl Sandbox for Bubblewrap {
         let mut command = closed(program).map_err(SandboxError::Start)?;
         command.args(arguments());
         command.arg("--").args(job.command.iter().map(|word| word.expose()));
-        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.current_dir("/").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
         // What it says about an error may quote what it read.
         command.stderr(Stdio::null());
         let mut child = command.spawn().map_err(SandboxError::Start)?;
@@ -56,7 +56,7 @@ impl Sandbox for Bubblewrap {
 /// Prepares bubblewrap so that no file stays open in it: it would hand them on to the command.
 ///
 /// What this program opens closes by itself; what it was started with need not. A shell that is told the numbers
-/// closes those.
+/// closes those, and hands on nothing of its own environment.
 fn closed(program: &str) -> io::Result<Command> {
     let inherited = inherited()?;
     if inherited.is_empty() {
@@ -64,7 +64,7 @@ fn closed(program: &str) -> io::Result<Command> {
     }
     let closing: String = inherited.iter().map(|fd| format!(" {fd}>&-")).collect();
     let mut command = Command::new("/bin/bash");
-    command.args(["--norc", "--noprofile", "-c", &format!("exec{closing}; exec \"$@\""), "bash"]);
+    command.args(["--norc", "--noprofile", "-c", &format!("exec{closing}; exec -c \"$@\""), "bash"]);
     command.arg(program);
     Ok(command)
 }
