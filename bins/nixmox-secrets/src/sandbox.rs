@@ -64,7 +64,13 @@ fn closed(program: &str) -> io::Result<Command> {
     }
     let closing: String = inherited.iter().map(|fd| format!(" {fd}>&-")).collect();
     let mut command = Command::new("/bin/bash");
-    command.args(["--norc", "--noprofile", "-c", &format!("exec{closing}; exec -c \"$@\""), "bash"]);
+    command.args([
+        "--norc",
+        "--noprofile",
+        "-c",
+        &format!("exec{closing}; exec -c \"$@\""),
+        "bash",
+    ]);
     command.arg(program);
     Ok(command)
 }
