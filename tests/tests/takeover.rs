@@ -227,6 +227,8 @@ fn recorded_sops_files_are_taken_over() {
         ("yaml/nested/enc.yaml", "app.yaml"),
         ("yaml/comments/enc.yaml", "commented.yaml"),
         ("keys/ten/enc.yaml", "ten.yaml"),
+        ("dotenv/basic/enc.env", "environment.env"),
+        ("ini/basic/enc.ini", "settings.ini"),
     ] {
         write(&tree.join(to), fs::read(fixtures().join("sops").join(from)).unwrap());
     }
@@ -263,7 +265,9 @@ fn recorded_sops_files_are_taken_over() {
     for line in plain.lines().filter(words).filter(|line| !line.contains("emptykey")) {
         assert!(delivered.contains(line.trim()), "{line} is not in\n{delivered}");
     }
-    assert!(report["files"].as_u64().unwrap() >= 3);
+    assert!(report["files"].as_u64().unwrap() >= 5);
+    assert_eq!(env.run(&["get", "server1.environment.EQ"]).ends(0).out, "a=b=c");
+    assert_eq!(env.run(&["get", "server1.settings.sec.longer_key"]).ends(0).out, "quoted");
     let ran = env.run(&["import", "sops", &env.path("home").display().to_string()]);
     assert!(ran.err.contains("no sops file lies there"), "{ran:#?}");
 }

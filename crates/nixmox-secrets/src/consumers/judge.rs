@@ -128,20 +128,10 @@ impl Judge {
     fn format(&mut self, secret: &Secret, file: &str, actual: Format) {
         let declared = secret.format.clone().unwrap_or_else(|| "yaml".to_owned());
         let first = self.formats.entry(file.to_owned()).or_insert_with(|| declared.clone());
-        let actual = word(actual);
+        let actual = actual.name();
         if declared != actual || declared != *first {
             self.misfit(secret, MisfitKind::WrongFormat { declared, actual });
         }
-    }
-}
-
-/// Names a format as sops-nix does.
-fn word(format: Format) -> &'static str {
-    match format {
-        Format::Yaml => "yaml",
-        Format::Json => "json",
-        Format::Binary => "binary",
-        _ => "another",
     }
 }
 
