@@ -1,0 +1,1 @@
+0let b = import ./b; in { network = (import ./a).network // { vlan_tag = 1; }; inherit (b) services; }
