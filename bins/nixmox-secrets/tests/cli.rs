@@ -100,7 +100,11 @@ fn the_help() {
                    is suspicious
       access       Tell who can read what, for the whole fleet
       check        Check everything, for CI: sealed, current, to the right recipients, nothing left over
-      import       Take the secrets of a plain YAML, JSON or Nix file into the master
+      import       Take secrets in: of a plain YAML, JSON or Nix file, or of everything that another
+                   tool keeps
+      doctor       Find plaintext, keys and machines that are not as they should be, with the way out
+      consumers    Compare what a host's configuration declares (`sops.secrets`) with what is delivered
+                   to it
       encrypt      Encrypt any file as sops does, to the recipients of `.sops.yaml` or to a host
       decrypt      Decrypt any sops file with your keys, or with a host's
       git          Sealed files in git: diffs by name, merges by value
@@ -351,7 +355,7 @@ fn for_scripts() {
     seen += &run_json(&env, &["check", "--json"], "");
     assert_snapshot!(seen, @r#"
     $ nixmox-secrets set server1.db.user --json
-    {"unchanged":false,"master":"updated","hosts":{"router1":{"change":"unchanged","reasons":[]},"router2":{"change":"unchanged","reasons":[]},"server1":{"change":"updated","reasons":["values"]},"server2":{"change":"unchanged","reasons":[]}},"orphans":[],"lints":[]}
+    {"unchanged":false,"master":"updated","hosts":{"router1":{"change":"unchanged","reasons":[]},"router2":{"change":"unchanged","reasons":[]},"server1":{"change":"updated","reasons":["values"]},"server2":{"change":"unchanged","reasons":[]}},"rotating":[],"orphans":[],"lints":[],"generated":{}}
     [0]
     $ nixmox-secrets list --json
     {"router1":["psk"],"routers":["psk"],"server1":["db.user"],"servers":["db.user"]}
@@ -366,13 +370,13 @@ fn for_scripts() {
     {"router1":{"psk":"••••••••"}}
     [0]
     $ nixmox-secrets status --json
-    {"unchanged":true,"master":"unchanged","hosts":{"router1":{"change":"unchanged","reasons":[]},"router2":{"change":"unchanged","reasons":[]},"server1":{"change":"unchanged","reasons":[]},"server2":{"change":"unchanged","reasons":[]}},"orphans":[],"lints":[]}
+    {"unchanged":true,"master":"unchanged","hosts":{"router1":{"change":"unchanged","reasons":[]},"router2":{"change":"unchanged","reasons":[]},"server1":{"change":"unchanged","reasons":[]},"server2":{"change":"unchanged","reasons":[]}},"rotating":[],"orphans":[],"lints":[],"generated":{}}
     [0]
     $ nixmox-secrets check --json
-    {"problems":[],"hosts":4,"opened":true}
+    {"problems":[],"hosts":4,"opened":true,"rotating":[]}
     [0]
     $ nixmox-secrets check --json
-    {"problems":[{"path":"nodes/routers/router1/secrets.yaml","code":"missing","message":"is missing, though its host has secrets"}],"hosts":3,"opened":true}
+    {"problems":[{"path":"nodes/routers/router1/secrets.yaml","code":"missing","message":"is missing, though its host has secrets"}],"hosts":3,"opened":true,"rotating":[]}
     [1]
     "#);
 }
