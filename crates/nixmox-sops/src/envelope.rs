@@ -1,7 +1,7 @@
 //! The data key inside age files, one for each recipient.
 
 use std::cell::RefCell;
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write as _};
 
 use age::armor::ArmoredReader;
 use age_core::format::{FileKey, Stanza};
@@ -27,15 +27,15 @@ pub(crate) fn wrap(
     interaction: Option<&Interaction>,
 ) -> Result<String, SealError> {
     let wrapped = match recipient.key() {
-        RecipientKey::X25519(public) => age::encrypt(public, key),
-        RecipientKey::Ssh(public) => age::encrypt(public, key),
+        RecipientKey::X25519(public) => encrypt(public, key),
+        RecipientKey::Ssh(public) => encrypt(public, key),
         RecipientKey::Plugin(public) => {
             let interaction =
                 interaction.ok_or_else(|| SealError::Plugin(recipient.to_string()))?;
             let keys = [public.clone()];
             age::plugin::RecipientPluginV1::new(public.plugin(), &keys, &[], interaction.clone())
                 .map_err(age::EncryptError::PluginResolve)
-                .and_then(|plugin| age::encrypt(&plugin, key))
+                .and_then(|plugin| encrypt(&plugin, key))
         }
     };
     let file = wrapped.map_err(|source| SealError::Wrap {
@@ -43,6 +43,16 @@ pub(crate) fn wrap(
         source: Box::new(source),
     })?;
     Ok(armor(&file))
+}
+
+/// Encrypts as `age::encrypt` does, which panics when a plugin fails.
+fn encrypt(recipient: &dyn age::Recipient, key: &[u8]) -> Result<Vec<u8>, age::EncryptError> {
+    let mut file = Vec::with_capacity(512);
+    let recipients = std::iter::once(recipient);
+    let mut writer = age::Encryptor::with_recipients(recipients)?.wrap_output(&mut file)?;
+    writer.write_all(key)?;
+    writer.finish()?;
+    Ok(file)
 }
 
 /// Armors an age file: base64 in lines of 64 letters between two marks.
@@ -125,8 +135,6 @@ pub(crate) fn data_key(bytes: &[u8]) -> Option<DataKey> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use age::armor::{ArmoredWriter, Format};
 
     use super::*;
