@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256, Sha512};
 use crate::Failure;
 use crate::fleet::{self, SECRET, Shape};
 use crate::job::Job;
+use crate::readers::ADMINS;
 
 /// Operations that are spread over the cores, for each of some hosts.
 struct Work {
@@ -53,6 +54,19 @@ pub(crate) fn run(job: Job, root: &Path, shape: Shape) -> Result<Duration, Failu
         Job::OneGroup => {
             Work { hosts: shape.hosts, keys: 1, bases: 1, agreements: 3, values: each + 2, macs: 3 }
         }
+        // The key and the file are opened: two identities, two agreements, one ed25519 key.
+        Job::Access => {
+            Work { hosts: shape.all_hosts(), keys: 1, bases: 2, agreements: 2, values: 1, macs: 1 }
+        }
+        // The key is opened, and sealed to every admin; the file is sealed to the host.
+        Job::UpdateKeys => Work {
+            hosts: shape.all_hosts(),
+            keys: 1,
+            bases: 2 + ADMINS,
+            agreements: 2 + ADMINS,
+            values: each + 2,
+            macs: 3,
+        },
         Job::NoChange | Job::Get => {
             Work { hosts: 0, keys: 0, bases: 0, agreements: 0, values: 0, macs: 0 }
         }
@@ -63,7 +77,7 @@ pub(crate) fn run(job: Job, root: &Path, shape: Shape) -> Result<Duration, Failu
     let target = Target::new(root, &written)?;
     let start = Instant::now();
     // Who opens a key derives his public half, who seals makes an ephemeral one: both cost the same.
-    let passes = if job == Job::OneGroup { 2 } else { 1 };
+    let passes = if matches!(job, Job::OneGroup | Job::UpdateKeys) { 2 } else { 1 };
     (0..passes).for_each(|_| open_or_seal(&mut master));
     spread(work.hosts, |_| work.host());
     spread(read.len(), |at| read.get(at).map(|path| digest(path)).unwrap_or_default());
@@ -91,7 +105,11 @@ fn written(job: Job, root: &Path, shape: Shape) -> Result<Vec<ToWrite>, Failure>
     let paths: Vec<PathBuf> = match job {
         Job::FromNothing => all_generated(shape).chain(own).collect(),
         Job::OneGroup => generated(1, shape).map(|[sealed, ..]| sealed).chain(own).collect(),
-        Job::NoChange | Job::Get => Vec::new(),
+        Job::UpdateKeys => {
+            let public = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "pub");
+            all_generated(shape).filter(|path| !public(path)).chain(own).collect()
+        }
+        Job::NoChange | Job::Get | Job::Access => Vec::new(),
     };
     let size = |path: PathBuf| {
         let size = usize::try_from(fs::metadata(root.join(&path))?.len())?;
@@ -103,7 +121,9 @@ fn written(job: Job, root: &Path, shape: Shape) -> Result<Vec<ToWrite>, Failure>
 /// Lists the files that a job reads to see whether they have changed.
 fn read(job: Job, root: &Path, shape: Shape) -> Vec<PathBuf> {
     match job {
-        Job::OneGroup | Job::NoChange => all_generated(shape).map(|p| root.join(p)).collect(),
+        Job::OneGroup | Job::NoChange | Job::Access | Job::UpdateKeys => {
+            all_generated(shape).map(|p| root.join(p)).collect()
+        }
         Job::FromNothing | Job::Get => Vec::new(),
     }
 }

@@ -12,6 +12,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::Failure;
 use crate::fleet::{self, Shape};
+use crate::readers;
 
 /// Something that the tool does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +25,21 @@ pub(crate) enum Job {
     NoChange,
     /// Looks one value up.
     Get,
+    /// Tells who can read what, with proofs.
+    Access,
+    /// Brings everything to other admins.
+    UpdateKeys,
 }
 
 impl Job {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::FromNothing, Self::OneGroup, Self::NoChange, Self::Get];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::FromNothing,
+        Self::OneGroup,
+        Self::NoChange,
+        Self::Get,
+        Self::Access,
+        Self::UpdateKeys,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -36,6 +47,8 @@ impl Job {
             Self::OneGroup => "one-group",
             Self::NoChange => "no-change",
             Self::Get => "get",
+            Self::Access => "access",
+            Self::UpdateKeys => "updatekeys",
         }
     }
 
@@ -45,8 +58,17 @@ impl Job {
             Self::FromNothing => Some(fleet::master(shape)?),
             _ => None,
         };
+        if self == Self::UpdateKeys {
+            readers::other_admin(root, run)?;
+        }
         let start = Instant::now();
         match self {
+            Self::Access => {
+                let proved = readers::access(root, &admin(root)?)?;
+                let took = start.elapsed();
+                expect(proved, shape.all_hosts())?;
+                Ok(took)
+            }
             Self::Get => {
                 let found = get(root, &lookup())?;
                 let took = start.elapsed();
@@ -69,6 +91,9 @@ impl Job {
         run: u64,
     ) -> Result<Outcome, Failure> {
         let identities = admin(root)?;
+        if self == Self::UpdateKeys {
+            return readers::update_keys(root, &identities, run);
+        }
         let options = Options {
             identities: &identities,
             accept: Accept::default(),
@@ -108,7 +133,8 @@ impl Job {
         match self {
             Self::FromNothing => expect(report.count(Change::Created), hosts),
             Self::OneGroup => expect(report.count(Change::Updated), group),
-            Self::NoChange | Self::Get => expect(report.is_unchanged(), true),
+            Self::UpdateKeys => expect(report.count(Change::Updated), hosts),
+            Self::NoChange | Self::Get | Self::Access => expect(report.is_unchanged(), true),
         }
     }
 }

@@ -19,6 +19,7 @@
 mod fleet;
 mod floor;
 mod job;
+mod readers;
 mod report;
 mod sample;
 

@@ -100,6 +100,10 @@ fn describe(job: Job, shape: Shape) -> (String, Limit) {
             (format!("change one secret of a group of {}", shape.hosts), Limit::Seconds(0.3))
         }
         Job::NoChange => ("change nothing".to_owned(), Limit::Seconds(0.1)),
+        Job::Access => ("`access`".to_owned(), Limit::Seconds(1.0)),
+        Job::UpdateKeys => {
+            ("`updatekeys`, one of two admins is new".to_owned(), Limit::TimesFloor(1.5))
+        }
         Job::Get => ("`get`".to_owned(), Limit::Seconds(0.01)),
     }
 }
