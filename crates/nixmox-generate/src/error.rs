@@ -113,7 +113,7 @@ pub enum GenerateError {
         /// The parameter that holds it.
         parameter: String,
         /// Where it leads.
-        target: Place,
+        target: Box<Place>,
     },
     /// `{{host}}` in a declaration that is not for each host.
     #[error(

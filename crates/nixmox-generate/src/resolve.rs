@@ -77,7 +77,7 @@ impl Scene<'_> {
                     return Err(GenerateError::ForEachHost {
                         item: item.clone(),
                         parameter: parameter.to_owned(),
-                        target: place,
+                        target: Box::new(place),
                     });
                 }
             };

@@ -49,7 +49,7 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, seconds): &&(char, u32)| self.0 % seconds == 0;
+        let fits = |(_, seconds): &&(char, u32)| self.0.is_multiple_of(*seconds);
         match UNITS.iter().find(fits) {
             Some((unit, seconds)) => write!(f, "{}{unit}", self.0 / seconds),
             None => write!(f, "{}s", self.0),
