@@ -20,6 +20,7 @@ const PURE: [&str; 8] = [
     "nixmox-manifest",
     "nixmox-sops",
     "nixmox-hostkey",
+    "nixmox-signing",
     "nixmox-cascade",
     "nixmox-generate",
 ];
@@ -32,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("nixmox-manifest", &["nixmox-tree", "nixmox-topology", "nixmox-nix"]),
     ("nixmox-sops", &["nixmox-tree"]),
     ("nixmox-hostkey", &["nixmox-tree"]),
+    ("nixmox-signing", &["nixmox-tree"]),
     ("nixmox-cascade", &["nixmox-tree", "nixmox-topology"]),
     ("nixmox-generate", &["nixmox-tree", "nixmox-hostkey"]),
     ("nixmox-secrets", &PURE),

@@ -1,0 +1,83 @@
+//! One signature in OpenSSH's armor.
+
+use std::fmt;
+
+use ssh_key::{LineEnding, SshSig};
+
+use crate::{KeyError, MAX_TEXT, PublicKey, SignatureError};
+
+const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
+const END: &str = "-----END SSH SIGNATURE-----\n";
+
+/// A signature (SSHSIG), which may or may not be a good one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signature(SshSig);
+
+impl Signature {
+    pub(crate) fn new(signature: SshSig) -> Self {
+        Self(signature)
+    }
+
+    /// Reads the armored text that `ssh-keygen -Y sign` writes.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::Malformed`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, SignatureError> {
+        let (signature, rest) = Self::parse_start(bytes)?;
+        if rest.is_empty() { Ok(signature) } else { Err(SignatureError::Malformed) }
+    }
+
+    /// Reads the armored text that some bytes begin with, and returns it with what stands behind it.
+    pub(crate) fn parse_start(bytes: &[u8]) -> Result<(Self, &str), SignatureError> {
+        let malformed = SignatureError::Malformed;
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_TEXT);
+        let text = text.filter(|text| text.starts_with(BEGIN)).ok_or(malformed)?;
+        let (armor, rest) = text.split_once(END).ok_or(malformed)?;
+        let signature = SshSig::from_pem(format!("{armor}{END}")).map_err(|_| malformed)?;
+        // The version is outside of what is signed; another one would be another format.
+        if signature.version() != SshSig::VERSION || !signature.reserved().is_empty() {
+            return Err(malformed);
+        }
+        Ok((Self(signature), rest))
+    }
+
+    /// Checks that `key` made the signature of exactly this message in exactly this namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::Namespace`], [`SignatureError::Key`] and [`SignatureError::Wrong`].
+    pub fn verify(
+        &self,
+        key: &PublicKey,
+        namespace: &str,
+        message: &[u8],
+    ) -> Result<(), SignatureError> {
+        key.key().verify(namespace, message, &self.0).map_err(|error| match error {
+            ssh_key::Error::Namespace => SignatureError::Namespace,
+            ssh_key::Error::PublicKey => SignatureError::Key,
+            _ => SignatureError::Wrong,
+        })
+    }
+
+    /// Returns the key that the signature names as its own, which proves nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Type`] when it is of a type that does not sign here.
+    pub fn key(&self) -> Result<PublicKey, KeyError> {
+        PublicKey::new(ssh_key::PublicKey::new(self.0.public_key().clone(), ""))
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_pem(LineEnding::LF).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({})", self.0.namespace())
+    }
+}
