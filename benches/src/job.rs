@@ -101,6 +101,7 @@ impl Job {
             real_nix: None,
             interaction: None,
             generation: Generation::default(),
+            signer: None,
             fresh: fresh.map(|text| (Form::Nix, text)),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(run);

@@ -16,6 +16,8 @@ use nixmox_tests::{Ran, Shape, TestEnv};
 const CANARY: &str = "cAnArY7w2Kq9ZtXe";
 /// What the mark is in a key: a key that cannot be parsed holds it as it is.
 const BROKEN_KEY: &str = "AGE-SECRET-KEY-1CANARY7W2KQ9ZTXE";
+/// Another admin's recipient, whose key nobody has any more.
+const OTHER: &str = "age1rc7gc0p8fyva9vwdjkw8lwfz4gxm3dscg2tyexlf0lsescl9f4dqcz5962";
 /// The calls that start programs, open files, or write.
 const TRACE: [&str; 8] = [
     "-f",
@@ -208,6 +210,9 @@ fn no_command_leaks_in_success() {
         "{{ nodes.routers.psk = \"{CANARY}\"; nodes.server1.db.password = \"2{CANARY}\"; {DECLARED} }}"
     ));
     env.give("plain.yaml", format!("nodes:\n  router1:\n    psk: {CANARY}\n"));
+    fs::create_dir(env.path("home/.ssh")).unwrap();
+    let key = env.path("home/.ssh/id_ed25519").display().to_string();
+    env.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key]);
     let given =
         |name: &str| -> &'static str { env.path("given").join(name).display().to_string().leak() };
     let demo: &'static str = env.path("tmp/demo").display().to_string().leak();
@@ -284,6 +289,16 @@ fn no_command_leaks_in_success() {
             ],
             0,
         ),
+        case(&["sign", "enable", "--name", "alice"], 0),
+        case(&["set", "router2.psk"], 0).stdin(format!("5{CANARY}")),
+        case(&["sign", "status"], 0),
+        case(&["sign", "signers"], 0),
+        case(&["verify"], 0),
+        case(&["recipients", "list"], 0),
+        case(&["recipients", "list", "--json"], 0),
+        case(&["recipients", "add", "bob", OTHER], 0),
+        case(&["recipients", "remove", "bob", "--json"], 0),
+        case(&["check"], 0),
         case(&["completions", "bash"], 0),
         case(&["man"], 0),
         case(&["man", "--dir", man], 0),

@@ -1,5 +1,7 @@
 //! What a person is told when something goes wrong, and what can be done about it.
 
+mod trust;
+
 use std::path::Path;
 
 use nixmox_cli::{Exit, Failure, Snippet};
@@ -24,6 +26,7 @@ pub(crate) fn no_fleet(start: &Path) -> Failure {
 pub(crate) fn explain(error: Error, loaded: Option<&Loaded>) -> Failure {
     match error {
         Error::Store(error) => store(error),
+        Error::Trust(error) => trust::explain(error),
         Error::Text(problem) => text(problem),
         Error::Declare(error) => generate::undeclared(error),
         Error::Generate(error) => generate::unmade(error),

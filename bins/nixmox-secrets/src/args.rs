@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use crate::commands::access::Who;
 use crate::commands::due::Compromised;
+use crate::commands::recipients::Recipients;
 use crate::commands::renew::{Rotate, RotateHost, Seal, UpdateKeys};
+use crate::commands::sign::Sign;
+use crate::commands::verify::Verify;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// One secrets file in, one sealed file per host out.
@@ -196,6 +199,14 @@ pub(crate) enum Command {
     /// Sealed files in git: diffs by name, merges by value
     #[command(subcommand)]
     Git(crate::commands::git::Git),
+    /// Show and change who opens the secrets: admins and groups of admins, by a signed roster
+    #[command(subcommand)]
+    Recipients(Recipients),
+    /// Sign what hosts are delivered, so that a forged, swapped or rolled-back file is refused
+    #[command(subcommand)]
+    Sign(Sign),
+    /// Verify the roster and what hosts are delivered, without any secret key: in CI, or on the machine
+    Verify(Verify),
     /// Print a completion script for a shell
     Completions {
         /// The shell.

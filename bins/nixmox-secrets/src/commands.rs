@@ -17,8 +17,11 @@ mod init;
 mod input;
 mod pages;
 mod read;
+pub(crate) mod recipients;
 pub(crate) mod renew;
+pub(crate) mod sign;
 mod values;
+pub(crate) mod verify;
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -66,6 +69,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Encrypt(crypt) => crypt::encrypt(args, crypt),
         Command::Decrypt(crypt) => crypt::decrypt(args, crypt),
         Command::Git(command) => git::run(args, command),
+        Command::Recipients(recipients) => recipients::run(&context()?, recipients),
+        Command::Sign(sign) => sign::run(&context()?, sign),
+        Command::Verify(verify) => verify::run(args, verify),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
     }

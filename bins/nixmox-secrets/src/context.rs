@@ -1,6 +1,7 @@
 //! What every command works with: the fleet's directory, the user's keys, and who may be asked.
 
 use std::cell::OnceCell;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use nixmox_cli::{Exit, Failure};
@@ -8,13 +9,15 @@ pub(crate) use nixmox_keyring::{config_dir, interaction};
 use nixmox_secrets::identities::Loaded;
 use nixmox_secrets::store::RelPath;
 use nixmox_secrets::{Accept, AskNix, Form, Generation, Options, RealNix};
+use nixmox_signing::{Chain, Signer};
 use nixmox_sops::Interaction;
 use nixmox_tree::SecretString;
 
-use crate::advice;
 use crate::args::{Args, Evaluate, Trust};
+use crate::pins::Pin;
 use crate::real_nix::{self, NixInstantiate};
 use crate::sandbox::SANDBOX;
+use crate::{advice, pins, signer};
 
 /// The fleet's directory and the user's keys, which are loaded when first needed.
 pub(crate) struct Context {
@@ -24,6 +27,16 @@ pub(crate) struct Context {
     nix: NixInstantiate,
     ask_nix: Box<AskNix<'static>>,
     interaction: Interaction,
+    trust: OnceCell<Trusted>,
+    signer: OnceCell<Option<Box<dyn Signer>>>,
+}
+
+/// The fleet's rosters, and what this machine knows of them.
+#[derive(Default)]
+pub(crate) struct Trusted {
+    /// Verified link by link; `None` when there are none, and when they are broken, which opening the fleet will say.
+    pub(crate) chain: Option<Chain>,
+    pub(crate) pin: Option<Pin>,
 }
 
 impl Context {
@@ -52,6 +65,43 @@ impl Context {
             nix: NixInstantiate,
             ask_nix,
             interaction: interaction(),
+            trust: OnceCell::new(),
+            signer: OnceCell::new(),
+        }
+    }
+
+    /// Returns the fleet's rosters and what this machine knows of them.
+    pub(crate) fn trusted(&self) -> &Trusted {
+        self.trust.get_or_init(|| {
+            let chain = nixmox_secrets::trust::read(&self.root).ok().flatten();
+            let pin = pins::find(&self.root, chain.as_ref());
+            Trusted { chain, pin }
+        })
+    }
+
+    /// Returns the user's key that signs in this fleet, if it signs and he has one.
+    fn signer(&self) -> Option<&dyn Signer> {
+        let found = self.signer.get_or_init(|| {
+            let trusted = self.trusted();
+            let roster = trusted.chain.as_ref()?.current();
+            if !roster.delivery {
+                return None;
+            }
+            let named = trusted.pin.as_ref().and_then(|pin| pin.signing_key.as_deref());
+            signer::find(&roster.signers(), named)
+        });
+        found.as_deref()
+    }
+
+    /// Remembers the newest roster that was accepted here.
+    pub(crate) fn remember(&self, chain: Option<&Chain>) {
+        let trusted = self.trusted();
+        let (Some(chain), Some(_)) = (chain.or(trusted.chain.as_ref()), &trusted.pin) else {
+            return;
+        };
+        if let Err(error) = pins::remember(&self.root, chain, None) {
+            // There is nobody left to tell when standard error is gone.
+            let _ = writeln!(anstream::stderr(), "warning: the roster was not noted down: {error}");
         }
     }
 
@@ -80,11 +130,16 @@ impl Context {
         let real_nix: &RealNix = &self.nix;
         Options {
             identities: &self.loaded().identities,
-            accept: Accept { admins: trust.accept_admins, host_keys: trust.accept_host_keys },
+            accept: Accept {
+                admins: trust.accept_admins,
+                host_keys: trust.accept_host_keys,
+                roster: self.trusted().pin.as_ref().map(|pin| pin.pinned),
+            },
             ask_nix: &self.ask_nix,
             real_nix: evaluate.nix.then_some(real_nix),
             interaction: Some(&self.interaction),
             generation: Generation { sandbox: Some(&SANDBOX), ..Generation::default() },
+            signer: self.signer(),
             fresh: None,
         }
     }

@@ -7,9 +7,11 @@ mod context;
 mod git;
 mod history;
 mod paths;
+mod pins;
 mod real_nix;
 mod report;
 mod sandbox;
+mod signer;
 
 use std::process::ExitCode;
 

@@ -37,6 +37,9 @@ pub(crate) fn text(out: &mut dyn Write, report: &Report, tense: Tense) -> io::Re
             "rotating   {host}  sealed to two keys: deploy it, then `rotate-host {host} --finish`"
         )?;
     }
+    for path in &report.also {
+        writeln!(out, "written    {path}")?;
+    }
     for path in &report.orphans {
         writeln!(out, "orphan     {path}  belongs to no host of the fleet; it was left alone")?;
     }
@@ -138,6 +141,8 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::NextKeyDropped => ("next-key-dropped", "the new host key was dropped"),
         Reason::Moved => ("moved", "moved"),
         Reason::Dropped => ("dropped", "no secrets any more"),
+        Reason::Signed => ("signed", "signed"),
+        Reason::Unsigned => ("unsigned", "not signed any more"),
         _ => ("other", "other"),
     }
 }
@@ -165,7 +170,8 @@ pub(crate) fn as_json(report: &Report) -> Value {
     let generated: serde_json::Map<String, Value> =
         report.generated.iter().map(|(name, why)| (name.clone(), json!(word(*why)))).collect();
     let orphans: Vec<String> = report.orphans.iter().map(ToString::to_string).collect();
-    json!({
+    let also: Vec<String> = report.also.iter().map(ToString::to_string).collect();
+    let mut value = json!({
         "unchanged": report.is_unchanged(),
         "master": name(report.master),
         "hosts": hosts,
@@ -173,7 +179,11 @@ pub(crate) fn as_json(report: &Report) -> Value {
         "orphans": orphans,
         "lints": lints,
         "generated": generated,
-    })
+    });
+    if let (Some(fields), false) = (value.as_object_mut(), also.is_empty()) {
+        fields.insert("also".to_owned(), json!(also));
+    }
+    value
 }
 
 fn lint_json(lint: &Lint) -> Value {

@@ -108,6 +108,12 @@ fn the_help() {
       encrypt      Encrypt any file as sops does, to the recipients of `.sops.yaml` or to a host
       decrypt      Decrypt any sops file with your keys, or with a host's
       git          Sealed files in git: diffs by name, merges by value
+      recipients   Show and change who opens the secrets: admins and groups of admins, by a signed
+                   roster
+      sign         Sign what hosts are delivered, so that a forged, swapped or rolled-back file is
+                   refused
+      verify       Verify the roster and what hosts are delivered, without any secret key: in CI, or on
+                   the machine
       completions  Print a completion script for a shell
       man          Print the manual page, or write all of them to a directory
       help         Print this message or the help of the given subcommand(s)

@@ -8,6 +8,7 @@ use crate::Error;
 use crate::fleet::Fleet;
 use crate::hosts::HostFiles;
 use crate::renewal::known_host;
+use crate::store::RelPath;
 
 /// Returns the recipient that only `host` opens, by its public key as it lies in the repository.
 ///
@@ -29,6 +30,15 @@ pub fn host_recipient(fleet: &Fleet, host: &str) -> Result<Recipient, Error> {
 /// [`Error::NoSuchHost`], [`Error::NoHostKey`], [`Error::HostKey`].
 pub fn host_public_key(fleet: &Fleet, host: &str) -> Result<HostPublicKey, Error> {
     find(fleet, host)?.1.public_key()
+}
+
+/// Returns the path of a host's sealed file, where it lies now.
+///
+/// # Errors
+///
+/// As [`host_recipient`].
+pub fn sealed_path(fleet: &Fleet, host: &str) -> Result<RelPath, Error> {
+    Ok(find(fleet, host)?.1.sealed.place().clone())
 }
 
 /// Opens a host's own key with an admin's keys.

@@ -8,8 +8,10 @@ use nixmox_topology::NodeName;
 use crate::Error;
 use crate::digests::Digests;
 use crate::fleet::Fleet;
+use crate::store::RelPath;
+use crate::trust::{levels, parse_recipients};
 
-/// The recipients of everything that admins open, by `.sops.yaml` as it is.
+/// The recipients of everything that admins open: by the roster, or else by `.sops.yaml` as it is.
 pub(crate) struct Admins {
     /// Of the master.
     pub(crate) master: Vec<Recipient>,
@@ -25,8 +27,15 @@ pub(crate) struct NewAdmins {
 }
 
 impl Admins {
-    /// Asks the rules for the master and for the key of every host.
+    /// Asks the roster, or else the rules, for the master and for the key of every host.
     pub(crate) fn read(fleet: &Fleet) -> Result<Self, Error> {
+        if let Some(roster) = fleet.roster() {
+            let roster = roster.current();
+            let master = parse_recipients(&roster.recipients())?;
+            let of = |host| parse_recipients(&roster.recipients_of_key(&levels(fleet, host)));
+            let keys = fleet.topology.hosts().map(|host| Ok((host.clone(), of(host)?)));
+            return Ok(Self { master, keys: keys.collect::<Result<_, Error>>()? });
+        }
         let rules = fleet.rules()?;
         let master = rules.recipients(&fleet.layout.master()?)?;
         let mut keys = BTreeMap::new();
@@ -45,6 +54,18 @@ impl Admins {
     /// Returns the recipients of a host's key; none when no rule names any.
     pub(crate) fn of_key(&self, host: &NodeName) -> &[Recipient] {
         self.keys.get(host).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Returns the recipients of a host's key, whose sealed file is `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecipients`] when no rule names any.
+    pub(crate) fn need_key(&self, host: &NodeName, path: &RelPath) -> Result<&[Recipient], Error> {
+        match self.of_key(host) {
+            [] => Err(Error::NoRecipients { path: path.clone() }),
+            recipients => Ok(recipients),
+        }
     }
 
     /// Names the recipients of the master.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nixmox_signing::Chain;
 use nixmox_sops::{DataKey, DecryptedFile};
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
@@ -15,6 +16,7 @@ use crate::generated::public;
 use crate::hosts::{Generated, HostFiles, PairFiles};
 use crate::master::Master;
 use crate::store::RelPath;
+use crate::trust::{Beside, TrustError, is_delivery};
 
 /// The generated files of a fleet, its recipients and its digests, as they are.
 pub(crate) struct Base<'a> {
@@ -32,6 +34,8 @@ pub(crate) struct Base<'a> {
     pub(crate) public: BTreeMap<RelPath, Vec<u8>>,
     /// The key of the digests in the repository, and the digests; without a master there are none.
     pub(crate) known: Option<(DigestKey, Digests)>,
+    /// Who signs what hosts are delivered; `None` when nobody does.
+    pub(crate) delivery: Option<Beside>,
     /// Whether the recipients in the digests are those that an admin recorded.
     trusted: bool,
 }
@@ -64,6 +68,7 @@ impl<'a> Base<'a> {
             master,
             master_path: fleet.layout.master()?,
             admins: Admins::read(fleet)?,
+            delivery: Beside::of(fleet),
             files: HostFiles::read_all(fleet)?,
             digests,
             ages,
@@ -72,6 +77,19 @@ impl<'a> Base<'a> {
             known,
             trusted,
         })
+    }
+
+    /// Refuses another roster than the one that the digests were made under, or none where there was one.
+    pub(crate) fn admit_fleet(&self, fleet: &Fleet) -> Result<(), TrustError> {
+        let known = self.known.as_ref().filter(|_| self.trusted);
+        let Some(pinned) = known.and_then(|(_, known)| known.fleet.as_ref()?.parse().ok()) else {
+            return Ok(());
+        };
+        match fleet.roster().map(Chain::fleet) {
+            None => Err(TrustError::Gone { pinned }),
+            Some(found) if found != pinned => Err(TrustError::OtherFleet { pinned, found }),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Returns the key of the digests in the repository.
@@ -165,6 +183,28 @@ impl<'a> Base<'a> {
         known.is_some_and(|(digest, sealed)| sealed.matches(&digest.sealed(host, bytes)))
     }
 
+    /// Returns how often a host was delivered something signed, as far as the digests vouch for that.
+    pub(crate) fn generation(&self, host: &NodeName) -> u64 {
+        let known = self.old_key().zip(self.record(host).and_then(|r| r.delivered.as_ref()));
+        known.map_or(0, |(key, delivered)| {
+            let fine = delivered.digest.matches(&key.generation(host, delivered.number));
+            if fine { delivered.number } else { 0 }
+        })
+    }
+
+    /// Tells whether a host's file is signed as it is; in a fleet that does not sign, whether it is not.
+    pub(crate) fn is_signed(&self, host: &NodeName, files: &HostFiles) -> bool {
+        let Some(delivery) = &self.delivery else {
+            return !files.signature.bytes.as_deref().is_some_and(is_delivery);
+        };
+        let fresh = |generation| generation >= self.generation(host);
+        match delivery.judge(host, files) {
+            Some(Ok((_, signed))) => fresh(signed.danger_statement().generation),
+            Some(Err(_)) => false,
+            None => files.sealed.bytes.is_none() && files.signature.bytes.is_none(),
+        }
+    }
+
     /// Tells whether a host gets another key than the one on record.
     ///
     /// The digests of the old one would still vouch for it if somebody brought both back, so the master then gets
@@ -203,6 +243,9 @@ impl<'a> Base<'a> {
         let Some(record) = self.record(host) else {
             return files.sealed.bytes.is_none() && files.next.iter().all(|f| f.bytes.is_none());
         };
+        if !self.is_signed(host, files) {
+            return false;
+        }
         let strayed = files.all().any(|file| file.strayed.is_some());
         let key_ours = match files.key_pair(host) {
             Ok(Some(pair)) => self.vouches_for_key(host, pair),

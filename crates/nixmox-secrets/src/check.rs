@@ -5,19 +5,22 @@ mod generated;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use nixmox_signing::DeliveryError;
 use nixmox_sops::{EncryptedFile, Finding, Format, Identities, Recipient, detect, is_sops};
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::admins::Admins;
 use crate::base::Base;
 use crate::edit::{Options, open};
 use crate::fleet::Fleet;
 use crate::hosts::{Generated, HostFiles, orphans};
 use crate::master;
-use crate::plan::wanted;
+use crate::plan::{Accept, wanted};
 use crate::store::RelPath;
+use crate::trust::{self, Beside, generation_of, keep_in_step};
 
 /// Names of plaintext files that people and other tools leave behind at the top of a fleet.
 const LEFTOVERS: [&str; 6] = [
@@ -77,6 +80,16 @@ pub enum ProblemKind {
     UnvouchedFile,
     /// No digest of this tool vouches for these recipients in `.sops.yaml`, or for those that were taken out.
     UnvouchedAdmins(Vec<String>),
+    /// The roster is not one that this machine trusts; with the cause.
+    Untrusted(String),
+    /// It names recipients that the roster does not.
+    Strangers(Vec<String>),
+    /// It lacks recipients that the roster names; the next change writes it anew.
+    BehindRoster,
+    /// It has no signature, in a fleet that signs what it delivers.
+    Unsigned,
+    /// Its signature is not accepted; with the cause.
+    BadSignature(String),
 }
 
 impl ProblemKind {
@@ -98,6 +111,11 @@ impl ProblemKind {
             Self::UnvouchedNextKey => "unvouched-next-key",
             Self::UnvouchedFile => "unvouched-file",
             Self::UnvouchedAdmins(_) => "unvouched-admins",
+            Self::Untrusted(_) => "untrusted-roster",
+            Self::Strangers(_) => "strangers",
+            Self::BehindRoster => "behind-roster",
+            Self::Unsigned => "unsigned",
+            Self::BadSignature(_) => "bad-signature",
         }
     }
 }
@@ -133,6 +151,14 @@ impl fmt::Display for ProblemKind {
                 f.write_str("has recipients that nobody has vouched for:")?;
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
+            Self::Untrusted(cause) => write!(f, "is not trusted: {cause}"),
+            Self::Strangers(names) => {
+                f.write_str("names recipients that the roster does not:")?;
+                names.iter().try_for_each(|name| write!(f, " {name}"))
+            }
+            Self::BehindRoster => f.write_str("lacks recipients that the roster names"),
+            Self::Unsigned => f.write_str("has no signature, though this fleet signs"),
+            Self::BadSignature(cause) => write!(f, "has a signature that is not accepted: {cause}"),
         }
     }
 }
@@ -161,8 +187,9 @@ pub struct Checked {
 /// Any [`Error`] that keeps the check from going on: the fleet cannot be read, the master does not open or evaluate.
 pub fn check(root: &std::path::Path, options: &Options<'_>) -> Result<Checked, Error> {
     if options.identities.is_empty() {
-        let fleet = Fleet::open(root, options.ask_nix)?;
-        return Check::new(&fleet, &HostFiles::read_all(&fleet)?).outside();
+        let mut fleet = Fleet::open(root, options.ask_nix)?;
+        keep_in_step(&mut fleet)?;
+        return Check::new((&fleet, options.accept), &HostFiles::read_all(&fleet)?)?.outside();
     }
     let (fleet, master) = open(root, options)?;
     let tree = master::evaluate(master.form, &master.text, options.real_nix)?;
@@ -170,7 +197,7 @@ pub fn check(root: &std::path::Path, options: &Options<'_>) -> Result<Checked, E
     let (settled, found) = generated::values(&base, master::nodes(&tree)?, (&fleet, options))?;
     let nodes = &settled.filled;
     let delivered = nixmox_cascade::resolve(&fleet.topology, nodes).map_err(Error::Cascade)?;
-    let mut check = Check::new(&fleet, &base.files);
+    let mut check = Check::new((&fleet, options.accept), &base.files)?;
     check.problems.extend(found);
     check.problems.extend(generated::public(&base, &settled, &fleet)?);
     check.inside(options.identities, &base, &wanted(delivered)?)
@@ -180,19 +207,26 @@ pub fn check(root: &std::path::Path, options: &Options<'_>) -> Result<Checked, E
 struct Check<'a> {
     fleet: &'a Fleet,
     files: &'a BTreeMap<NodeName, HostFiles>,
+    admins: Admins,
+    delivery: Option<Beside>,
+    accept: Accept,
     problems: Vec<Problem>,
 }
 
 impl<'a> Check<'a> {
-    fn new(fleet: &'a Fleet, files: &'a BTreeMap<NodeName, HostFiles>) -> Self {
-        Self { fleet, files, problems: Vec::new() }
+    fn new(
+        (fleet, accept): (&'a Fleet, Accept),
+        files: &'a BTreeMap<NodeName, HostFiles>,
+    ) -> Result<Self, Error> {
+        let (admins, delivery) = (Admins::read(fleet)?, Beside::of(fleet));
+        Ok(Self { fleet, files, admins, delivery, accept, problems: Vec::new() })
     }
 
     /// Checks what can be seen without any key.
     fn outside(mut self) -> Result<Checked, Error> {
         self.surroundings()?;
         let per_host: Vec<Result<Vec<Problem>, Error>> =
-            self.files.par_iter().map(|(_, files)| outside_of_host(self.fleet, files)).collect();
+            self.files.par_iter().map(|(host, files)| self.outside_of_host(host, files)).collect();
         self.collect(per_host)?;
         Ok(self.finish(false))
     }
@@ -209,10 +243,11 @@ impl<'a> Check<'a> {
             .files
             .par_iter()
             .map(|(host, files)| {
-                let mut found = outside_of_host(self.fleet, files)?;
+                let mut found = self.outside_of_host(host, files)?;
                 if found.is_empty() {
                     found.extend(inside_of_host(identities, wanted.get(host), files));
                 }
+                found.extend(older(base, host, files));
                 if let (true, Some(bytes)) = (found.is_empty(), &files.sealed.bytes)
                     && !base.vouches_for_sealed(host, bytes)
                 {
@@ -229,6 +264,9 @@ impl<'a> Check<'a> {
 
     /// Looks for keys and recipients that the digests do not vouch for.
     fn trust(&mut self, base: &Base<'_>, wanted: &BTreeMap<NodeName, SecretTree>) {
+        if let (Err(error), Ok(path)) = (base.admit_fleet(self.fleet), self.fleet.layout.roster()) {
+            self.found(path, ProblemKind::Untrusted(error.to_string()));
+        }
         for host in base.unvouched_keys() {
             if let Some(files) = self.files.get(host) {
                 self.found(files.public.place().clone(), ProblemKind::UnvouchedKey);
@@ -253,6 +291,7 @@ impl<'a> Check<'a> {
         if fleet.store.unfinished()? {
             self.found(RelPath::parse(".nixmox")?, ProblemKind::Unfinished);
         }
+        self.roster()?;
         for path in orphans(fleet, self.files) {
             self.found(path, ProblemKind::Orphan);
         }
@@ -270,13 +309,27 @@ impl<'a> Check<'a> {
             self.found(master.path, ProblemKind::Missing);
             return Ok(());
         };
-        let admins = fleet.rules()?.recipients(&master.path)?;
         let format = crate::master::sealed_format(bytes);
-        for kind in from_outside((bytes, format), &admins) {
+        for kind in from_outside((bytes, format), &self.admins.master) {
             self.found(master.place().clone(), kind);
         }
         if let Some(stray) = master.strayed {
             self.found(stray, ProblemKind::Misplaced(master.path));
+        }
+        Ok(())
+    }
+
+    /// Holds the roster against what this machine knows, and `.sops.yaml` against the roster.
+    fn roster(&mut self) -> Result<(), Error> {
+        let fleet = self.fleet;
+        if let Err(error) = trust::admit_chain(fleet.roster(), self.accept.roster) {
+            self.found(fleet.layout.roster()?, ProblemKind::Untrusted(error.to_string()));
+        }
+        if let Some((path, strangers)) = trust::strangers(fleet)? {
+            self.found(path, ProblemKind::Strangers(strangers));
+        }
+        for file in &fleet.pending {
+            self.found(file.path.clone(), ProblemKind::BehindRoster);
         }
         Ok(())
     }
@@ -304,45 +357,63 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Checks a host's files without opening them.
-fn outside_of_host(fleet: &Fleet, files: &HostFiles) -> Result<Vec<Problem>, Error> {
-    let mut problems = Vec::new();
-    let mut found =
-        |file: &Generated, kind| problems.push(Problem { path: file.place().clone(), kind });
-    let (key, public) = match (&files.key.bytes, &files.public.bytes) {
-        (Some(key), Some(_)) => (key, files.public_key()),
-        (None, None) if files.sealed.bytes.is_none() => return Ok(problems),
-        _ => {
-            let missing = [&files.key, &files.public].into_iter().filter(|f| f.bytes.is_none());
-            missing.for_each(|file| found(file, ProblemKind::Missing));
-            return Ok(problems);
+impl Check<'_> {
+    /// Checks a host's files without opening them.
+    fn outside_of_host(&self, host: &NodeName, files: &HostFiles) -> Result<Vec<Problem>, Error> {
+        let mut problems = Vec::new();
+        let mut found =
+            |file: &Generated, kind| problems.push(Problem { path: file.place().clone(), kind });
+        let (key, public) = match (&files.key.bytes, &files.public.bytes) {
+            (Some(key), Some(_)) => (key, files.public_key()),
+            (None, None) if files.sealed.bytes.is_none() => return Ok(problems),
+            _ => {
+                let missing = [&files.key, &files.public].into_iter().filter(|f| f.bytes.is_none());
+                missing.for_each(|file| found(file, ProblemKind::Missing));
+                return Ok(problems);
+            }
+        };
+        let admins = self.admins.need_key(host, &files.key.path)?;
+        let kinds = from_outside((key, Format::Binary), admins);
+        kinds.into_iter().for_each(|kind| found(&files.key, kind));
+        let [next, _] = &files.next;
+        if let Some(bytes) = &next.bytes {
+            let kinds = from_outside((bytes, Format::Binary), admins);
+            kinds.into_iter().for_each(|kind| found(next, kind));
         }
-    };
-    let admins = fleet.rules()?.recipients(&files.key.path)?;
-    let kinds = from_outside((key, Format::Binary), &admins);
-    kinds.into_iter().for_each(|kind| found(&files.key, kind));
-    let [next, _] = &files.next;
-    if let Some(bytes) = &next.bytes {
-        let kinds = from_outside((bytes, Format::Binary), &admins);
-        kinds.into_iter().for_each(|kind| found(next, kind));
-    }
-    match (public, &files.sealed.bytes) {
-        (Err(error), _) => found(&files.public, ProblemKind::Malformed(causes(&error))),
-        (Ok(public), Some(bytes)) => {
-            let keys = std::iter::once(public).chain(files.next_public_key().ok());
-            let owner: Vec<_> =
-                keys.filter_map(|key| Recipient::parse(&key.age_recipient()).ok()).collect();
-            let kinds = from_outside((bytes, Format::Yaml), &owner);
-            kinds.into_iter().for_each(|kind| found(&files.sealed, kind));
+        match (public, &files.sealed.bytes) {
+            (Err(error), _) => found(&files.public, ProblemKind::Malformed(causes(&error))),
+            (Ok(public), Some(bytes)) => {
+                let keys = std::iter::once(public).chain(files.next_public_key().ok());
+                let owner: Vec<_> =
+                    keys.filter_map(|key| Recipient::parse(&key.age_recipient()).ok()).collect();
+                let kinds = from_outside((bytes, Format::Yaml), &owner);
+                kinds.into_iter().for_each(|kind| found(&files.sealed, kind));
+            }
+            (Ok(_), None) => {}
         }
-        (Ok(_), None) => {}
-    }
-    for file in files.all() {
-        if file.strayed.is_some() {
-            found(file, ProblemKind::Misplaced(file.path.clone()));
+        for file in files.all() {
+            if file.strayed.is_some() {
+                found(file, ProblemKind::Misplaced(file.path.clone()));
+            }
         }
+        if let (Some(delivery), Some(_)) = (&self.delivery, &files.sealed.bytes) {
+            match delivery.judge(host, files) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => found(&files.sealed, ProblemKind::BadSignature(causes(&error))),
+                None => found(&files.sealed, ProblemKind::Unsigned),
+            }
+        }
+        Ok(problems)
     }
-    Ok(problems)
+}
+
+/// Tells whether a host's signed file is older than the last one on record.
+fn older(base: &Base<'_>, host: &NodeName, files: &HostFiles) -> Option<Problem> {
+    base.delivery.as_ref()?;
+    let (found, seen) = (generation_of(files)?, base.generation(host));
+    let error = DeliveryError::RolledBack { found, seen };
+    let kind = || ProblemKind::BadSignature(error.to_string());
+    (found < seen).then(|| Problem { path: files.sealed.place().clone(), kind: kind() })
 }
 
 /// Checks one sealed file without opening it: its form, and whom it names and really is sealed to.

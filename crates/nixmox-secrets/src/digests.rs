@@ -58,6 +58,29 @@ impl DigestKey {
         finish(mac)
     }
 
+    /// Derives a key for the structure of one file from that file's own data key.
+    pub(crate) fn of_structure(data_key: &DataKey) -> Self {
+        let mut key = Zeroizing::new([0; 64]);
+        let hkdf = Hkdf::<Sha256>::new(None, data_key.expose());
+        // As above: the length is far below the limit.
+        let _ = hkdf.expand(b"nixmox structure of a delivery v1", key.as_mut_slice());
+        Self(key)
+    }
+
+    /// Digests the values of a host for the statement that is signed about its file.
+    pub(crate) fn structure(&self, host: &NodeName, tree: &SecretTree) -> [u8; 32] {
+        let mut mac = self.mac();
+        feed(&mut mac, b"structure");
+        feed(&mut mac, host.as_ref().as_bytes());
+        feed_tree(&mut mac, tree);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Digests how often a host was delivered something signed.
+    pub(crate) fn generation(&self, host: &NodeName, generation: u64) -> Digest {
+        self.digest("generation", &[host.as_ref().as_bytes(), &generation.to_le_bytes()])
+    }
+
     /// Digests the values that a host should hold.
     pub(crate) fn values(&self, host: &NodeName, tree: &SecretTree) -> Digest {
         let mut mac = self.mac();
@@ -103,10 +126,13 @@ impl DigestKey {
         self.digest("next", &[host.as_ref().as_bytes(), key, public])
     }
 
-    /// Digests who may open the master and, where they are others, who may open each host's key.
+    /// Digests the fleet, who may open the master and, where they are others, who may open each host's key.
     fn admins(&self, digests: &Digests) -> Digest {
         let mut mac = self.mac();
         feed(&mut mac, b"admins");
+        if let Some(fleet) = &digests.fleet {
+            feed(&mut mac, fleet.as_bytes());
+        }
         feed_names(&mut mac, &digests.admins);
         for (host, record) in &digests.hosts {
             if let Some(admins) = &record.admins {
@@ -182,12 +208,25 @@ pub(crate) struct HostDigests {
     /// Of the values in that file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) values: Option<Digest>,
+    /// How often it was delivered something signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delivered: Option<Sent>,
+}
+
+/// A number that only grows, and its digest: without it, whoever writes the file could make it too large to grow.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    pub(crate) number: u64,
+    pub(crate) digest: Digest,
 }
 
 /// All digests of a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Digests {
     version: u32,
+    /// The fleet, once it has a roster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fleet: Option<String>,
     /// The recipients of the master.
     pub(crate) admins: BTreeSet<String>,
     /// Of those, and of the recipients of each host's key.
@@ -211,12 +250,13 @@ impl Digests {
     /// Gathers the digests of a plan.
     pub(crate) fn new(
         key: &DigestKey,
-        admins: BTreeSet<String>,
+        (fleet, admins): (Option<String>, BTreeSet<String>),
         inputs: Digest,
         hosts: BTreeMap<String, HostDigests>,
     ) -> Self {
         let mut digests = Self {
             version: VERSION,
+            fleet,
             admins,
             admins_digest: Digest::default(),
             inputs,
@@ -240,9 +280,11 @@ impl Digests {
         }
         let ages = self.ages.iter().map(|ages| format!("  \"ages\": {},\n", json(ages)));
         let ages: String = ages.collect();
+        let fleet = self.fleet.as_ref().map(|fleet| format!("  \"fleet\": {},\n", json(fleet)));
         format!(
-            "{{\n  \"version\": {},\n  \"admins\": {},\n  \"admins_digest\": {},\n  \"inputs\": {},\n{ages}  \"hosts\": {{\n{}\n  }}\n}}\n",
+            "{{\n  \"version\": {},\n{}  \"admins\": {},\n  \"admins_digest\": {},\n  \"inputs\": {},\n{ages}  \"hosts\": {{\n{}\n  }}\n}}\n",
             self.version,
+            fleet.unwrap_or_default(),
             json(&self.admins),
             json(&self.admins_digest),
             json(&self.inputs),
@@ -313,11 +355,14 @@ mod tests {
         let apart = HostDigests { admins: Some(set(&["age1c"])), ..HostDigests::default() };
         let hosts = [("w".to_owned(), apart), ("x".to_owned(), HostDigests::default())];
         let inputs = key(1).digest("inputs", &[]);
-        let digests = Digests::new(&key(1), set(&["age1a"]), inputs, hosts.into());
+        let digests = Digests::new(&key(1), (None, set(&["age1a"])), inputs, hosts.into());
         let read = Digests::parse(&digests.to_bytes()).expect("its own form");
         assert_eq!(read, digests);
         assert!(read.vouches_for_admins(&key(1)));
         assert!(!read.vouches_for_admins(&key(2)));
+        let mut named = read.clone();
+        named.fleet = Some("f".to_owned());
+        assert!(!named.vouches_for_admins(&key(1)));
         let mut moved = read.clone();
         let record = moved.hosts.remove("w").expect("it is there");
         moved.hosts.insert("x".to_owned(), record);

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use nixmox_nix::NixEvaluator;
+use nixmox_signing::Signer;
 use nixmox_sops::{Identities, Interaction};
 use nixmox_tree::SecretString;
 use rand_core::{CryptoRng, RngCore};
@@ -15,6 +16,7 @@ use crate::plan::{Accept, Plan, Request, check_trust};
 use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::store::{Locked, Recovery, RelPath, Store, StoreError};
+use crate::trust::{TrustError, keep_in_step};
 use crate::{Error, TextProblem};
 
 /// A real Nix that evaluates masters, text over standard input only.
@@ -35,6 +37,8 @@ pub struct Options<'a> {
     pub interaction: Option<&'a Interaction>,
     /// What becomes of values that are declared instead of written.
     pub generation: Generation<'a>,
+    /// Signs rosters, and what hosts are delivered; needed by changes of a fleet that signs.
+    pub signer: Option<&'a dyn Signer>,
     /// The form and text that a fleet without a master starts from; without it that is an error.
     pub fresh: Option<(Form, &'a SecretString)>,
 }
@@ -93,7 +97,7 @@ pub fn change(
         };
         text = written;
         let planned = Plan::new(request((&fleet, &master), &text, &options, None), rng, now);
-        match planned.and_then(|plan| commit(&mut locked, plan)) {
+        match planned.and_then(|plan| carry_out(&mut locked, plan)) {
             Ok((report, written)) => {
                 return Ok(Outcome { report: Some(report), written, recovered });
             }
@@ -125,12 +129,18 @@ pub fn renew(
     let recovered = locked.recover()?;
     let (fleet, master) = open(root, &options)?;
     let request = request((&fleet, &master), &master.text, &options, Some(renewal));
-    let (report, written) = commit(&mut locked, Plan::new(request, rng, now)?)?;
+    let (report, written) = carry_out(&mut locked, Plan::new(request, rng, now)?)?;
     Ok(Outcome { report: Some(report), written, recovered })
 }
 
 /// Carries a plan out, and returns what it did and the files that it wrote.
-fn commit(locked: &mut Locked<'_>, plan: Plan) -> Result<(Report, Vec<RelPath>), Error> {
+pub(crate) fn carry_out(
+    locked: &mut Locked<'_>,
+    plan: Plan,
+) -> Result<(Report, Vec<RelPath>), Error> {
+    if plan.is_unsigned() {
+        return Err(TrustError::NoSigner.into());
+    }
     let (changes, report) = plan.into_parts();
     let written = changes.writes.keys().cloned().collect();
     if !changes.is_empty() {
@@ -151,6 +161,8 @@ pub fn preview(
     rng: &mut (impl RngCore + CryptoRng),
     now: Timestamp,
 ) -> Result<Plan, Error> {
+    // What is only looked at is not signed.
+    let options = Options { signer: None, ..options };
     let (fleet, master) = open(root, &options)?;
     Plan::new(request((&fleet, &master), &master.text, &options, Some(renewal)), rng, now)
 }
@@ -161,7 +173,8 @@ pub fn preview(
 ///
 /// Any [`Error`] of [`Fleet::open`] and [`Master::open`].
 pub fn open(root: &Path, options: &Options<'_>) -> Result<(Fleet, Master), Error> {
-    let fleet = Fleet::open(root, options.ask_nix)?;
+    let mut fleet = Fleet::open(root, options.ask_nix)?;
+    keep_in_step(&mut fleet)?;
     let master = match (Master::open(&fleet, options.identities), options.fresh) {
         (Err(Error::NoMaster { .. }), Some((form, text))) => {
             Master::fresh(&fleet, form, text.clone())?
@@ -171,7 +184,7 @@ pub fn open(root: &Path, options: &Options<'_>) -> Result<(Fleet, Master), Error
     Ok((fleet, master))
 }
 
-fn request<'a>(
+pub(crate) fn request<'a>(
     (fleet, master): (&'a Fleet, &'a Master),
     text: &'a SecretString,
     options: &Options<'a>,
@@ -187,6 +200,7 @@ fn request<'a>(
         interaction: options.interaction,
         renewal,
         generation: options.generation,
+        signer: options.signer,
     }
 }
 

@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::policy::PolicyProblem;
 use crate::store::{PathError, RelPath, StoreError};
 use crate::strict::Unsealable;
+use crate::trust::TrustError;
 
 /// Why an operation on the secrets of a fleet failed.
 ///
@@ -24,6 +25,17 @@ use crate::strict::Unsealable;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A roster or a signature is not trusted, or cannot be made.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// What was delivered to a host is not what an admin signed.
+    #[error("what host {host} was delivered is not accepted")]
+    Delivery {
+        /// The host.
+        host: String,
+        /// What does not fit.
+        source: nixmox_signing::DeliveryError,
+    },
     /// A file of the fleet could not be read or written safely.
     #[error(transparent)]
     Store(#[from] StoreError),

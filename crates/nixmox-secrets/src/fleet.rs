@@ -10,6 +10,7 @@ use crate::layout::{Layout, PRIVATE};
 use crate::rules::Rules;
 use crate::scan::Scan;
 use crate::store::{EntryKind, RelPath, Store};
+use crate::trust::RosterFiles;
 
 /// The largest file that is read from a repository, in bytes.
 pub const FILE_LIMIT: usize = 16 * 1024 * 1024;
@@ -44,7 +45,7 @@ pub struct Fleet {
     pub(crate) topology: Topology,
     /// Parsed `.sops.yaml`; `None` when there is none yet.
     pub(crate) rules: Option<Rules>,
-    /// Digest of every definition that the topology was built from, and of `.sops.yaml`.
+    /// Digest of every definition that the topology was built from.
     pub(crate) definitions: [u8; 32],
     /// Directories (`nodes/…`) below each area that hold generated files.
     pub(crate) sealed_dirs: Vec<(Area, String)>,
@@ -52,6 +53,19 @@ pub struct Fleet {
     pub(crate) next_dirs: BTreeSet<String>,
     /// Directories that hold a file by the name of public parts.
     pub(crate) public_dirs: Vec<(Area, String)>,
+    /// The signed roster and those before it; `None` when there is none.
+    pub(crate) roster: Option<RosterFiles>,
+    /// Files beside the sealed ones that the next plan writes: `.sops.yaml` and rosters.
+    pub(crate) pending: Vec<Pending>,
+}
+
+/// A file that is as good as written: what is read of the fleet has it already.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) path: RelPath,
+    /// SHA-256 of what is there now.
+    pub(crate) base: Option<[u8; 32]>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Fleet {
@@ -77,6 +91,8 @@ impl Fleet {
         let layout = Layout { arrangement: found.arrangement(), private };
         Ok(Self {
             topology: Topology::build(found.declarations).map_err(Error::Topology)?,
+            roster: RosterFiles::read(&store, &layout)?,
+            pending: Vec::new(),
             layout,
             rules,
             definitions: found.digest,
@@ -105,6 +121,20 @@ impl Fleet {
     /// Returns `.sops.yaml`, without which nothing can be sealed or checked.
     pub(crate) fn rules(&self) -> Result<&Rules, Error> {
         self.rules.as_ref().ok_or(Error::NoRules)
+    }
+
+    /// Returns the signed rosters, each verified by the one before; nothing says yet that they are the right ones.
+    pub fn roster(&self) -> Option<&nixmox_signing::Chain> {
+        self.roster.as_ref().map(|files| &files.chain)
+    }
+
+    /// Returns whom the master is sealed to: by the roster, or else by `.sops.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRules`] and [`Error::NoRecipients`] when nobody is named.
+    pub fn recipients(&self) -> Result<Vec<nixmox_sops::Recipient>, Error> {
+        Ok(crate::admins::Admins::read(self)?.master)
     }
 
     /// Reads a file of the fleet, up to [`FILE_LIMIT`] bytes.

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use nixmox_hostkey::{HostKey, HostPublicKey};
+use nixmox_signing::Hash;
 use nixmox_sops::{
-    DecryptedFile, Documents, EncryptedFile, Format, Identities, Interaction, Keep, Recipient,
-    SealOptions, is_sops, seal,
+    DataKey, DecryptedFile, Documents, EncryptedFile, Format, Identities, Interaction, Keep,
+    Recipient, SealOptions, is_sops, seal,
 };
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretBytes, SecretTree};
@@ -17,12 +18,13 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::Error;
 use crate::base::Base;
-use crate::digests::{DigestKey, HostDigests};
+use crate::digests::{DigestKey, HostDigests, Sent};
 use crate::hosts::{Generated, HostFiles, PairFiles};
 use crate::layout::key_comment;
 use crate::renewal::{KeyStep, Renewal};
 use crate::report::{Change, HostReport, Reason};
 use crate::store::{Mode, RelPath};
+use crate::trust::{Unsigned, generation_of, is_delivery, structure};
 use next::NextPair;
 
 /// What the plan of any host needs to know of the fleet.
@@ -59,6 +61,8 @@ pub(crate) struct HostPlan {
     /// What becomes of the sealed file; `None` when there is none.
     pub(crate) change: Option<Change>,
     pub(crate) reasons: Vec<Reason>,
+    /// What is yet to be signed.
+    pub(crate) unsigned: Option<Unsigned>,
     /// Whether the digests or the person at the keyboard vouch for the key: only then is anything sealed to it.
     pub(crate) vouched: bool,
     /// Whether the secrets count the host.
@@ -105,7 +109,7 @@ impl HostPlan {
         mut rng: ChaCha20Rng,
     ) -> Result<Option<Self>, Error> {
         let mut plan = Self::nothing(wanted);
-        for file in wanted.files.all() {
+        for file in wanted.files.all().chain([&wanted.files.signature]) {
             plan.expect.push((file.path.clone(), None));
             plan.expect.push((file.place().clone(), file.base()));
         }
@@ -127,12 +131,26 @@ impl HostPlan {
             Some(tree) => Some(sealed(context, (wanted, tree), keys, &mut plan, &mut rng)?),
             None => None,
         };
+        let delivered = match (&sealed, wanted.tree) {
+            (Some(sealed), Some(tree)) => plan.deliver(context, (wanted, tree), &pair, sealed)?,
+            _ => None,
+        };
+        if delivered.is_none() {
+            plan.drop_signature(wanted.files);
+        }
+        // A fleet that stops signing for a while goes on counting where it was.
+        let number = delivered.unwrap_or_else(|| context.base.generation(wanted.host));
+        let sealed = sealed.map(|sealed| sealed.bytes);
         plan.digests = HostDigests {
             next: next.as_ref().map(|next| next.digest(context, wanted.host)),
             key: context.new_key.key(wanted.host, &pair.private_file, &pair.public_file),
             admins: context.base.admins.apart(wanted.host),
             values: wanted.tree.map(|tree| context.new_key.values(wanted.host, tree)),
             sealed: sealed.as_ref().map(|bytes| context.new_key.sealed(wanted.host, bytes)),
+            delivered: (number > 0).then(|| Sent {
+                digest: context.new_key.generation(wanted.host, number),
+                number,
+            }),
         };
         let HostFiles { sealed: place, key, public, .. } = wanted.files;
         let made =
@@ -156,6 +174,7 @@ impl HostPlan {
             expect: Vec::new(),
             change: None,
             reasons: Vec::new(),
+            unsigned: None,
             vouched: false,
             counted: wanted.tree.is_some(),
             fingerprint: String::new(),
@@ -171,6 +190,44 @@ impl HostPlan {
             self.removes.push(file.place().clone());
             self.changes(Change::Removed, Reason::Dropped);
         }
+    }
+
+    /// Removes the signature of what a host is not delivered any more, or of a fleet that stopped signing.
+    fn drop_signature(&mut self, files: &HostFiles) {
+        if files.signature.bytes.as_deref().is_some_and(is_delivery) {
+            self.removes.push(files.signature.place().clone());
+            because(&mut self.reasons, Reason::Unsigned);
+        }
+    }
+
+    /// States what the host is delivered, unless a signature says just that already; returns the generation.
+    fn deliver(
+        &mut self,
+        context: &HostContext<'_>,
+        (wanted, tree): (&Wanted<'_>, &SecretTree),
+        pair: &KeyPair<'_>,
+        sealed: &Sealed<'_>,
+    ) -> Result<Option<u64>, Error> {
+        let Some(delivery) = &context.base.delivery else { return Ok(None) };
+        let (host, files) = (wanted.host, wanted.files);
+        let strayed = files.sealed.strayed.is_some() || files.signature.strayed.is_some();
+        let stays = sealed.structure.is_none() && !strayed;
+        if stays && context.base.is_signed(host, files) {
+            return Ok(Some(context.base.generation(host).max(generation_of(files).unwrap_or(0))));
+        }
+        let structure = match sealed.structure {
+            Some(structure) => structure,
+            None => structure(open_sealed(context, wanted, pair)?.data_key(), host, tree),
+        };
+        let floor = context.base.generation(host);
+        let unsigned = delivery.state((host, files), (&sealed.bytes, structure), floor)?;
+        let generation = unsigned.generation();
+        if let Some(stray) = &files.signature.strayed {
+            self.removes.push(stray.clone());
+        }
+        self.unsigned = Some(unsigned);
+        because(&mut self.reasons, Reason::Signed);
+        Ok(Some(generation))
     }
 
     /// Moves files to where they belong, unless they are written there anyway.
@@ -287,14 +344,21 @@ fn seal_key(
         .map_err(|source| Error::Seal { path: path(), source })
 }
 
-/// Decides what becomes of the sealed file of a host with secrets, and returns its bytes as they will be.
+/// A host's sealed file as it will be.
+struct Sealed<'a> {
+    bytes: Cow<'a, [u8]>,
+    /// Digest of its values for a signature; `None` when the file stays as it is.
+    structure: Option<Hash>,
+}
+
+/// Decides what becomes of the sealed file of a host with secrets, and returns it as it will be.
 fn sealed<'a>(
     context: &HostContext<'_>,
     (wanted, tree): (&Wanted<'a>, &SecretTree),
     (pair, next): (&KeyPair<'_>, Option<&NextPair<'_>>),
     plan: &mut HostPlan,
     rng: &mut ChaCha20Rng,
-) -> Result<Cow<'a, [u8]>, Error> {
+) -> Result<Sealed<'a>, Error> {
     let file = &wanted.files.sealed;
     let same_key = pair.voucher == Voucher::Digest;
     let mut keep = None;
@@ -318,7 +382,7 @@ fn sealed<'a>(
         Some(_) if context.renews(wanted.host) => plan.changes(Change::Updated, Reason::Renewed),
         Some(bytes) if context.vouches_for_values(wanted.host, tree) => {
             plan.change = Some(Change::Unchanged);
-            return Ok(Cow::Borrowed(bytes));
+            return Ok(Sealed { bytes: Cow::Borrowed(bytes), structure: None });
         }
         Some(_) => {
             plan.changes(Change::Updated, Reason::Values);
@@ -326,7 +390,8 @@ fn sealed<'a>(
         }
     }
     let owners = owners(wanted, pair, next)?;
-    seal_values(context, wanted, (owners, tree), keep.as_ref(), rng).map(Cow::Owned)
+    let (bytes, structure) = seal_values(context, wanted, (owners, tree), keep.as_ref(), rng)?;
+    Ok(Sealed { bytes: Cow::Owned(bytes), structure: Some(structure) })
 }
 
 fn open_sealed(
@@ -359,13 +424,18 @@ fn seal_values(
     (owners, tree): (Vec<Recipient>, &SecretTree),
     keep: Option<&DecryptedFile>,
     rng: &mut ChaCha20Rng,
-) -> Result<Vec<u8>, Error> {
+) -> Result<(Vec<u8>, Hash), Error> {
     let mut options = SealOptions::new(owners);
     options.strict = true;
     let documents = Documents::from_tree(tree);
-    let keep = keep.map_or(Keep::Nothing, Keep::Values);
-    seal(&documents, (Format::Yaml, &options), keep, rng, context.now)
-        .map_err(|source| Error::Seal { path: wanted.files.sealed.path.clone(), source })
+    let fresh = DataKey::generate(rng);
+    let (keep, key) = match keep {
+        Some(file) => (Keep::Values(file), file.data_key()),
+        None => (Keep::Key(&fresh), &fresh),
+    };
+    let bytes = seal(&documents, (Format::Yaml, &options), keep, rng, context.now)
+        .map_err(|source| Error::Seal { path: wanted.files.sealed.path.clone(), source })?;
+    Ok((bytes, structure(key, wanted.host, tree)))
 }
 
 impl HostPlan {

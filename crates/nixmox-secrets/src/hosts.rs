@@ -13,6 +13,7 @@ use crate::Error;
 use crate::fleet::Fleet;
 use crate::layout::{HostPaths, Layout, PRIVATE};
 use crate::store::RelPath;
+use crate::trust::beside;
 
 /// One generated file: where it belongs, where it lies, and what it holds.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct HostFiles {
     pub(crate) public: Generated,
     /// The key pair that it is to get, while its key is being replaced: private and public.
     pub(crate) next: [Generated; 2],
+    /// The signature beside the sealed file, in fleets that sign.
+    pub(crate) signature: Generated,
 }
 
 /// The bytes of both files of a host's key pair.
@@ -139,11 +142,14 @@ impl HostFiles {
             Some(t) => [Some(t.sealed), Some(t.key), Some(t.public)],
             None => [None, None, None],
         };
+        let t_signature = t_sealed.as_ref().map(beside).transpose()?;
+        let signature = beside(&sealed)?;
         let mut files = Self {
             sealed: Generated::read(fleet, sealed, t_sealed)?,
             key: Generated::read(fleet, key, t_key)?,
             public: Generated::read(fleet, public, t_public)?,
             next: next(fleet, &directory)?,
+            signature: Generated::read(fleet, signature, t_signature)?,
         };
         if files.key.bytes.is_none() && files.public.bytes.is_none() {
             files.follow(fleet, host, former)?;
@@ -183,6 +189,10 @@ impl HostFiles {
         if let (None, Some(bytes)) = (&self.sealed.bytes, fleet.read(&paths.sealed)?)
             && is_sops(&bytes, Format::Yaml)
         {
+            let signature = beside(&paths.sealed)?;
+            if let (None, Some(bytes)) = (&self.signature.bytes, fleet.read(&signature)?) {
+                self.signature.fetch(signature, bytes);
+            }
             self.sealed.fetch(paths.sealed, bytes);
         }
         Ok(())

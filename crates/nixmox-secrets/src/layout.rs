@@ -59,6 +59,15 @@ impl Layout {
         self.below_area(".nixmox/digests.json")
     }
 
+    /// Returns the path of the signed roster.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Layout::master`].
+    pub fn roster(&self) -> Result<RelPath, PathError> {
+        self.below_area(".nixmox/roster.json")
+    }
+
     /// Returns the path of the sealed values that were generated.
     ///
     /// # Errors
@@ -129,7 +138,7 @@ impl Layout {
         }
     }
 
-    fn below_area(&self, file: &str) -> Result<RelPath, PathError> {
+    pub(crate) fn below_area(&self, file: &str) -> Result<RelPath, PathError> {
         if self.private {
             RelPath::parse(&format!("{PRIVATE}/{file}"))
         } else {

@@ -72,6 +72,7 @@
 //!     real_nix: None,
 //!     interaction: None,
 //!     generation: Generation::default(),
+//!     signer: None,
 //!     fresh: Some((Form::Nix, &empty)),
 //! };
 //! let mut write = |_: nixmox_secrets::Draft<'_>| {
@@ -114,8 +115,9 @@ mod scan;
 pub mod store;
 mod strict;
 pub mod takeover;
+pub mod trust;
 
-pub use access::{host_identities, host_public_key, host_recipient};
+pub use access::{host_identities, host_public_key, host_recipient, sealed_path};
 pub use check::{Checked, Problem, ProblemKind, check};
 pub use due::{Due, DueValue, Exposure, Why, due, exposure};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use nixmox_generate::Notes;
+use nixmox_signing::Signer;
 use nixmox_sops::{DataKey, Identities, Interaction, Keep, SealOptions, seal};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretString, SecretTree};
@@ -31,6 +32,7 @@ use crate::renewal::Renewal;
 use crate::report::{Change, HostReport, Report};
 use crate::store::{Changes, Mode, RelPath};
 use crate::strict::sealable;
+use crate::trust::{Pinned, RosterFiles, TrustError, admit_fleet};
 
 /// What the person at the keyboard has vouched for beyond what the digests do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Accept {
     pub admins: bool,
     /// The host keys that lie in the repository, of hosts that have secrets.
     pub host_keys: bool,
+    /// The roster that was last seen of the fleet; without it no roster is accepted.
+    pub roster: Option<Pinned>,
 }
 
 /// Everything that a plan is made from.
@@ -62,6 +66,8 @@ pub struct Request<'a> {
     pub renewal: Option<&'a Renewal>,
     /// What becomes of values that are declared instead of written.
     pub generation: Generation<'a>,
+    /// Signs what hosts are delivered, in a fleet that signs; a plan without it can be looked at and not carried out.
+    pub signer: Option<&'a dyn Signer>,
 }
 
 /// Every change that brings a fleet to what its master says.
@@ -69,6 +75,8 @@ pub struct Request<'a> {
 pub struct Plan {
     changes: Changes,
     report: Report,
+    /// Whether signatures are missing in it.
+    unsigned: bool,
 }
 
 impl Plan {
@@ -89,7 +97,9 @@ impl Plan {
         if let Some(renewal) = request.renewal {
             renewal.check(&request.fleet.topology)?;
         }
+        admit_fleet(request.fleet, request.accept)?;
         let base = Base::read(request.fleet, request.master)?;
+        base.admit_fleet(request.fleet)?;
         let mut planner = Planner { request, base, new_admins: false, rekey: false };
         if let Some(plan) = planner.unchanged() {
             return Ok(plan);
@@ -111,7 +121,10 @@ impl Plan {
             || planner.hosts(&wanted, seeds, &sealed_master.key, now),
             || nixmox_cascade::lint(topology, nodes),
         );
-        let mut plan = planner.assemble(sealed_master, generated, hosts?)?;
+        let mut hosts = hosts?;
+        let unsigned = planner.sign(&mut hosts)?;
+        let mut plan = planner.assemble(sealed_master, generated, hosts)?;
+        plan.unsigned = unsigned;
         plan.report.generated = settled.notes();
         plan.report.lints = lints.map_err(Error::Cascade)?;
         Ok(plan)
@@ -127,6 +140,11 @@ impl Plan {
         &self.changes
     }
 
+    /// Tells whether signatures are missing, because nobody was there to sign.
+    pub fn is_unsigned(&self) -> bool {
+        self.unsigned
+    }
+
     /// Takes the plan apart for the commit.
     pub fn into_parts(self) -> (Changes, Report) {
         (self.changes, self.report)
@@ -135,8 +153,22 @@ impl Plan {
 
 /// Checks, before anybody writes, that the admins and the keys of hosts with secrets are vouched for.
 pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
+    admit_fleet(request.fleet, request.accept)?;
     let base = Base::read(request.fleet, request.master)?;
-    accept_admins(base.new_admins(|_| false), request.accept)?;
+    base.admit_fleet(request.fleet)?;
+    if let Some(delivery) = &base.delivery {
+        delivery.accept_signer(request.signer.ok_or(TrustError::NoSigner)?)?;
+    }
+    accept_admins(base.new_admins(|_| false), request)?;
+    check_keys(&base, request)
+}
+
+/// Checks that the keys of hosts with secrets are vouched for.
+pub(crate) fn check_host_keys(request: Request<'_>) -> Result<(), Error> {
+    check_keys(&Base::read(request.fleet, request.master)?, request)
+}
+
+fn check_keys(base: &Base<'_>, request: Request<'_>) -> Result<(), Error> {
     if !request.accept.host_keys {
         base.files.iter().try_for_each(|(host, files)| base.vouched_next(host, files).map(drop))?;
     }
@@ -153,9 +185,12 @@ pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
 }
 
 /// Refuses recipients that nobody has vouched for, and tells whether there are any.
-fn accept_admins(new: Option<NewAdmins>, accept: Accept) -> Result<bool, Error> {
+///
+/// A signed roster is as good as a person who accepts them.
+fn accept_admins(new: Option<NewAdmins>, request: Request<'_>) -> Result<bool, Error> {
+    let accepted = request.accept.admins || request.fleet.roster.is_some();
     match new {
-        Some(NewAdmins { added, removed }) if !accept.admins => {
+        Some(NewAdmins { added, removed }) if !accepted => {
             Err(Error::AdminsChanged { added, removed })
         }
         new => Ok(new.is_some()),
@@ -208,7 +243,11 @@ impl Planner<'_> {
         let fleet = self.request.fleet;
         let layout = format!("{:?} {:?}", fleet.layout, self.request.master.form);
         let text = self.request.text.expose().as_bytes();
-        let mut parts = vec![&fleet.definitions[..], layout.as_bytes(), text];
+        let rules = fleet.rules.as_ref().map(|rules| rules.base).unwrap_or_default();
+        let roster = fleet.roster.as_ref().and_then(RosterFiles::digest);
+        let roster = roster.map(|digest| digest.to_string()).unwrap_or_default();
+        let mut parts =
+            vec![&fleet.definitions[..], &rules[..], roster.as_bytes(), layout.as_bytes(), text];
         parts.extend(generated);
         for (path, bytes) in public.iter().filter(|(_, bytes)| public::is_ours(bytes)) {
             parts.extend([path.as_str().as_bytes(), bytes]);
@@ -221,7 +260,8 @@ impl Planner<'_> {
         let Base { generated, public, .. } = &self.base;
         let inputs = |key: &DigestKey| self.inputs(key, generated.bytes.as_deref(), public);
         let asked = self.request.renewal.is_some_and(|renewal| !renewal.is_empty())
-            || *self.request.generation.again != Regenerate::Nothing;
+            || *self.request.generation.again != Regenerate::Nothing
+            || !self.request.fleet.pending.is_empty();
         let current = !asked && self.master_stays() && self.base.is_current(inputs);
         if !current {
             return None;
@@ -237,15 +277,16 @@ impl Planner<'_> {
             lints: Vec::new(),
             generated: Notes::new(),
             digests: Change::Unchanged,
+            also: Vec::new(),
         };
-        Some(Plan { changes: Changes::new(), report })
+        Some(Plan { changes: Changes::new(), report, unsigned: false })
     }
 
     /// Decides what gets new data keys, and refuses recipients that nobody has vouched for.
     fn judge(&mut self, wanted: &BTreeMap<NodeName, SecretTree>) -> Result<(), Error> {
         let accept = self.request.accept;
         let new = self.base.new_admins(|host| wanted.contains_key(host));
-        self.new_admins = accept_admins(new, accept)?;
+        self.new_admins = accept_admins(new, self.request)?;
         self.rekey = self.new_admins
             || self.base.replaces_keys(wanted, accept.host_keys)
             || self.base.master_is_others()
@@ -335,6 +376,26 @@ impl Planner<'_> {
         if hosts.is_empty() { Ok(plans) } else { Err(Error::UnknownHostKeys { hosts }) }
     }
 
+    /// Signs what hosts are delivered, one after the other: whoever is asked for a passphrase is asked in order.
+    ///
+    /// Tells whether somebody should have signed and nobody was there.
+    fn sign(&self, hosts: &mut [HostPlan]) -> Result<bool, Error> {
+        let mut missing = false;
+        for host in hosts {
+            let Some(unsigned) = host.unsigned.take() else { continue };
+            let Some(signer) = self.request.signer else {
+                missing = true;
+                continue;
+            };
+            if let Some(delivery) = &self.base.delivery {
+                delivery.accept_signer(signer)?;
+            }
+            let (path, bytes) = unsigned.sign(signer)?;
+            host.writes.push((path, bytes, Mode::Public));
+        }
+        Ok(missing)
+    }
+
     /// Puts the parts together: changes, what they rely on, the new digests and the report.
     fn assemble(
         &self,
@@ -366,9 +427,14 @@ impl Planner<'_> {
         if let Some(rules) = &self.request.fleet.rules {
             changes.expect(rules.path.clone(), Some(rules.base));
         }
+        for file in &self.request.fleet.pending {
+            changes.expect(file.path.clone(), file.base);
+            changes.write(file.path.clone(), file.bytes.clone(), Mode::Public);
+        }
         let (key, admins) = (&master.key, self.base.admins.of_master());
         let inputs = self.inputs(key, generated.bytes.as_deref(), &generated.public);
-        let mut digests = Digests::new(key, admins, inputs, records);
+        let fleet = self.request.fleet.roster().map(|chain| chain.fleet().to_string());
+        let mut digests = Digests::new(key, (fleet, admins), inputs, records);
         digests.ages = master.ages.as_deref().map(|ages| key.ages(ages));
         self.base.write_ages(master.ages, &mut changes);
         generated.write(&self.base, &mut changes)?;
@@ -382,8 +448,9 @@ impl Planner<'_> {
             lints: Vec::new(),
             generated: Notes::new(),
             digests: digests_change,
+            also: self.request.fleet.pending.iter().map(|file| file.path.clone()).collect(),
         };
-        Ok(Plan { changes, report })
+        Ok(Plan { changes, report, unsigned: false })
     }
 
     fn write_master(&self, bytes: Option<Vec<u8>>, changes: &mut Changes) -> Change {

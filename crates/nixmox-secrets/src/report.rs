@@ -50,6 +50,10 @@ pub enum Reason {
     Moved,
     /// It has no secrets any more.
     Dropped,
+    /// What it is delivered is signed anew.
+    Signed,
+    /// Nothing is signed any more.
+    Unsigned,
 }
 
 /// What becomes of one host.
@@ -76,6 +80,8 @@ pub struct Report {
     pub lints: Vec<Lint>,
     /// Generated values that were made or dropped, by name.
     pub generated: nixmox_generate::Notes,
+    /// What is written beside this: rosters, and `.sops.yaml`.
+    pub also: Vec<RelPath>,
     /// Whether the digests are the only thing that is written beside this.
     pub digests: Change,
 }
@@ -85,6 +91,7 @@ impl Report {
     pub fn is_unchanged(&self) -> bool {
         self.master == Change::Unchanged
             && self.digests == Change::Unchanged
+            && self.also.is_empty()
             && self.hosts.values().all(|h| h.change == Change::Unchanged && h.reasons.is_empty())
     }
 

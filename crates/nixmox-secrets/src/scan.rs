@@ -84,7 +84,6 @@ impl<'a> Scan<'a> {
         }
         for path in candidates {
             let Some(bytes) = self.store.read(&path, FILE_LIMIT)? else { continue };
-            self.hash.update(&bytes);
             return Rules::parse(path, &bytes).map(Some);
         }
         Ok(None)

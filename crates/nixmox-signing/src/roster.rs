@@ -162,7 +162,8 @@ impl Roster {
                 }
             }
             for key in admin.age.iter().chain(&admin.ssh) {
-                if let Some(one) = owners.insert(key, name) {
+                // One's own SSH key may both open and sign.
+                if let Some(one) = owners.insert(key, name).filter(|one| one != name) {
                     return Err(RosterError::Shared { one: one.to_owned(), other: name.clone() });
                 }
             }

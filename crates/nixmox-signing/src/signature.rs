@@ -39,6 +39,12 @@ impl Signature {
         if signature.version() != SshSig::VERSION || !signature.reserved().is_empty() {
             return Err(malformed);
         }
+        // Nor are the lengths within the signature's frame: only the one text that it has is taken.
+        let canonical =
+            signature.to_pem(LineEnding::LF).is_ok_and(|pem| pem == format!("{armor}{END}"));
+        if !canonical {
+            return Err(malformed);
+        }
         Ok((Self(signature), rest))
     }
 

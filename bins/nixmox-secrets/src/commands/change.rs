@@ -106,6 +106,7 @@ pub(crate) fn apply(
     tell_recovery(&outcome);
     let Some(report) = outcome.report else { return Ok(Exit::Usage) };
     git::intent_to_add(&context.root, &outcome.written);
+    context.remember(None);
     tell(context, &report, Tense::Done)?;
     Ok(if report.is_unchanged() { Exit::Unchanged } else { Exit::Ok })
 }
@@ -132,6 +133,8 @@ fn preview(
         interaction: options.interaction,
         renewal: None,
         generation: options.generation,
+        // What is only looked at is not signed.
+        signer: None,
     };
     let plan =
         Plan::new(request, &mut OsRng, Timestamp::now()).map_err(|error| context.explain(error))?;

@@ -76,6 +76,7 @@ fn preview(context: &Context, options: &Options<'_>) -> Result<Exit, Failure> {
         identities: options.identities,
         accept: options.accept,
         real_nix: options.real_nix,
+        signer: None,
         interaction: options.interaction,
         renewal: None,
         generation: options.generation,

@@ -54,13 +54,13 @@ pub(crate) struct Site {
 }
 
 /// Nothing is accepted.
-pub(crate) const NOTHING: Accept = Accept { admins: false, host_keys: false };
+pub(crate) const NOTHING: Accept = Accept { admins: false, host_keys: false, roster: None };
 /// The recipients are accepted.
-pub(crate) const ADMINS: Accept = Accept { admins: true, host_keys: false };
+pub(crate) const ADMINS: Accept = Accept { admins: true, host_keys: false, roster: None };
 /// The host keys are accepted.
-pub(crate) const KEYS: Accept = Accept { admins: false, host_keys: true };
+pub(crate) const KEYS: Accept = Accept { admins: false, host_keys: true, roster: None };
 /// Both are accepted.
-pub(crate) const BOTH: Accept = Accept { admins: true, host_keys: true };
+pub(crate) const BOTH: Accept = Accept { admins: true, host_keys: true, roster: None };
 
 impl Site {
     /// Makes a fleet without nodes, whose files are sealed to one admin.
@@ -336,6 +336,7 @@ pub(crate) fn options<'a>(
         real_nix: None,
         interaction: None,
         generation: Generation::default(),
+        signer: None,
         fresh,
     }
 }
