@@ -20,11 +20,12 @@ pub(crate) const ADMINS: usize = 2;
 fn options(identities: &Identities) -> Options<'_> {
     Options {
         identities,
-        accept: Accept { admins: true, host_keys: false },
+        accept: Accept { admins: true, ..Accept::default() },
         ask_nix: &|_| None,
         real_nix: None,
         interaction: None,
         generation: Generation::default(),
+        signer: None,
         fresh: None,
     }
 }

@@ -3,11 +3,7 @@
 //!
 //! Needs age, git and ssh-keygen (Debian: age, git, openssh-client), and what the harness needs.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests and their helpers fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
 use std::fs;
 use std::io::Write as _;

@@ -203,6 +203,7 @@ fn commands(env: &TestEnv) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "one line for each way to call the program")]
 #[test]
 fn no_command_leaks_in_success() {
     let mut env = marked(Shape::default());
@@ -342,6 +343,7 @@ fn what_others_left_is_taken_and_found_without_a_word_of_it() {
     check(&env, &case(&["import", "agenix", given("sops")], 100));
 }
 
+#[expect(clippy::too_many_lines, reason = "one line for each mistake")]
 #[test]
 fn texts_that_do_not_evaluate_are_not_quoted() {
     let mut env = marked(Shape::default());

@@ -72,9 +72,6 @@ fn hints(error: &Error) -> Vec<String> {
         Error::Unsealable { .. } => one(
             "give it a value, set it to null so that the host does not get it, or hide it from delivery with a leading underscore",
         ),
-        Error::HalfHostKey { present, .. } => vec![format!(
-            "restore the other from git, or remove {present} too: then a new key pair is made"
-        )],
         Error::UnknownHostKeys { hosts } => {
             let mut hints: Vec<String> =
                 hosts.iter().take(12).map(|(host, print)| format!("{host}  {print}")).collect();
@@ -102,22 +99,8 @@ fn hints(error: &Error) -> Vec<String> {
                 "somebody changed {path} without its key; restore it with `git checkout -- {path}`"
             )]
         }
-        Error::MismatchedHostKey { public, .. } => {
-            vec![format!(
-                "restore both from git; if the key is lost, remove both ({public} too) and a new pair is made"
-            )]
-        }
         Error::NoSuchHost { nearest, .. } if !nearest.is_empty() => {
             vec![format!("did you mean {}?", nearest.join(" or "))]
-        }
-        Error::UnvouchedNextKey { host } => vec![format!(
-            "if you did not begin this, drop it: nixmox-secrets rotate-host {host} --abort"
-        )],
-        Error::LostNextKey { host } => vec![format!(
-            "restore it from git; or seal to the old key alone: nixmox-secrets rotate-host {host} --abort"
-        )],
-        Error::NoNextKey { host } => {
-            vec![format!("begin with `nixmox-secrets rotate-host {host}`")]
         }
         Error::NotGenerated { .. } => one("`nixmox-secrets generate` lists what is declared"),
         Error::UnvouchedGenerated { path } => vec![
@@ -128,8 +111,30 @@ fn hints(error: &Error) -> Vec<String> {
         ],
         Error::InTheWay { path } => vec![format!("rename {path}, or remove it")],
         Error::NoSuchSecret { .. } => one("`nixmox-secrets list` names what there is"),
-        _ => Vec::new(),
+        error => key_hint(error).into_iter().collect(),
     }
+}
+
+/// Says what to do about a host's key pair that is not as it should be.
+fn key_hint(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::HalfHostKey { present, .. } => {
+            format!(
+                "restore the other from git, or remove {present} too: then a new key pair is made"
+            )
+        }
+        Error::MismatchedHostKey { public, .. } => format!(
+            "restore both from git; if the key is lost, remove both ({public} too) and a new pair is made"
+        ),
+        Error::UnvouchedNextKey { host } => {
+            format!("if you did not begin this, drop it: nixmox-secrets rotate-host {host} --abort")
+        }
+        Error::LostNextKey { host } => format!(
+            "restore it from git; or seal to the old key alone: nixmox-secrets rotate-host {host} --abort"
+        ),
+        Error::NoNextKey { host } => format!("begin with `nixmox-secrets rotate-host {host}`"),
+        _ => return None,
+    })
 }
 
 fn store(error: StoreError) -> Failure {

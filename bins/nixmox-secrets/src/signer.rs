@@ -26,9 +26,9 @@ pub(crate) fn find(
     let ssh = std::env::home_dir().map(|home| home.join(".ssh"));
     let customary = CUSTOMARY.iter().filter_map(|name| Some(ssh.as_ref()?.join(name)));
     let files = variable.into_iter().chain(named.map(Path::to_owned)).chain(customary);
-    let mut keys = files.filter_map(|path| load(&path).ok());
-    let may = |key: &Box<dyn Signer>| signers.contains_key(key.public());
-    keys.find(may).or_else(|| agent(signers))
+    let keys = files.filter_map(|path| load(&path).ok());
+    let mut may_sign = keys.filter(|key| signers.contains_key(key.public()));
+    may_sign.next().or_else(|| agent(signers))
 }
 
 /// Takes a key file: one that signs here, or the name of one that `ssh-keygen` signs with.
@@ -56,8 +56,8 @@ pub(crate) fn agent(signers: &BTreeMap<PublicKey, String>) -> Option<Box<dyn Sig
     let mut add = nixmox_cli::scrubbed(Command::new("ssh-add"));
     let listed = add.arg("-L").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let listed = String::from_utf8(listed.stdout).ok()?;
-    let keys = listed.lines().filter_map(|line| PublicKey::parse(line).ok());
-    let public = keys.filter(|key| signers.is_empty() || signers.contains_key(key)).next()?;
+    let mut keys = listed.lines().filter_map(|line| PublicKey::parse(line).ok());
+    let public = keys.find(|key| signers.is_empty() || signers.contains_key(key))?;
     // ssh-keygen wants to be told the key by a file.
     let mut held = tempfile::Builder::new().prefix("nixmox-").suffix(".pub").tempfile().ok()?;
     writeln!(held, "{public}").ok()?;

@@ -147,10 +147,8 @@ impl HostPlan {
             admins: context.base.admins.apart(wanted.host),
             values: wanted.tree.map(|tree| context.new_key.values(wanted.host, tree)),
             sealed: sealed.as_ref().map(|bytes| context.new_key.sealed(wanted.host, bytes)),
-            delivered: (number > 0).then(|| Sent {
-                digest: context.new_key.generation(wanted.host, number),
-                number,
-            }),
+            delivered: (number > 0)
+                .then(|| Sent { digest: context.new_key.generation(wanted.host, number), number }),
         };
         let HostFiles { sealed: place, key, public, .. } = wanted.files;
         let made =

@@ -126,8 +126,10 @@ impl HostFiles {
         let directory = fleet.topology.dir(host);
         let HostPaths { sealed, key, public } = fleet.layout.host(&directory)?;
         if !has_home(fleet, &directory)? {
+            let signature = Generated::absent(beside(&sealed)?);
+            let next = next(fleet, &directory)?;
             let [sealed, key, public] = [sealed, key, public].map(Generated::absent);
-            let mut files = Self { sealed, key, public, next: next(fleet, &directory)? };
+            let mut files = Self { sealed, key, public, next, signature };
             if !former.is_empty() {
                 files.follow(fleet, host, former)?;
             }

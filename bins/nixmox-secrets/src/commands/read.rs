@@ -46,7 +46,7 @@ impl Opened {
     }
 
     /// Tells scripts where a value comes from.
-    fn from_json(&self, leaf: &Leaf) -> serde_json::Value {
+    fn json_of(&self, leaf: &Leaf) -> serde_json::Value {
         match self.view.source(&leaf.from, &leaf.path) {
             Some(source) => json!({ "from": source.level, "generated": source.kind }),
             None => json!({ "from": leaf.from.to_string() }),
@@ -202,7 +202,7 @@ pub(crate) fn show(
     let delivered = leaves.iter().filter(|leaf| leaf.delivery == Delivery::Delivered);
     if context.json {
         let rows: serde_json::Map<_, _> =
-            delivered.map(|leaf| (paths::show(&leaf.path), opened.from_json(leaf))).collect();
+            delivered.map(|leaf| (paths::show(&leaf.path), opened.json_of(leaf))).collect();
         print_json(&json!({ "host": host, "secrets": rows }))?;
         return Ok(Exit::Ok);
     }

@@ -9,7 +9,7 @@ use nixmox_cli::terminal::{Table, escape};
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::trust::{Rostered, TrustError, change_roster, start_roster};
 use nixmox_secrets::{Error, Fleet, Options};
-use nixmox_signing::{Admin, FleetId, Group, PublicKey, Roster, Signer};
+use nixmox_signing::{Admin, FleetId, PublicKey, Roster, Signer};
 use nixmox_sops::Recipient;
 use rand_core::{OsRng, RngCore};
 use serde_json::json;
@@ -482,7 +482,7 @@ fn group(fleet: &Fleet, roster: &mut Roster, args: &GroupArgs) -> Result<(), Fai
         let message = format!("`{unknown}` is neither a host nor a group of hosts");
         return Err(Failure::new(Exit::BadPath, message));
     }
-    let group = roster.groups.entry(args.name.clone()).or_insert_with(Group::default);
+    let group = roster.groups.entry(args.name.clone()).or_default();
     if !args.opens.is_empty() {
         group.opens = args.opens.iter().cloned().collect();
     }

@@ -168,7 +168,7 @@ fn on_machine(
     verify: &Verify,
     (host, allowed): (&str, &AllowedSigners),
 ) -> Result<Exit, Failure> {
-    if !nixmox_topology::NodeName::parse(host).is_ok() {
+    if nixmox_topology::NodeName::parse(host).is_err() {
         return Err(Failure::new(Exit::Usage, format!("`{}` is no host's name", escape(host))));
     }
     let (file, path) = match &verify.file {

@@ -1,11 +1,6 @@
 //! Declarations and what becomes of them, through the public API.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests and their helpers fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and their helpers fail by panicking")]
 
 mod declarations;
 mod laws;

@@ -122,7 +122,7 @@ impl Site {
     /// Returns every text in the tree with the values in it.
     pub(crate) fn values(&self) -> BTreeMap<String, String> {
         let mut values = BTreeMap::new();
-        let filled = self.with(None, |request| fill(request));
+        let filled = self.with(None, fill);
         filled.for_each_leaf(&mut |path, value| {
             if let Some(text) = value.as_str() {
                 values.insert(path.join("."), text.to_owned());

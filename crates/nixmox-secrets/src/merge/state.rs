@@ -25,13 +25,15 @@ pub fn merge_digests(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<u8> {
             hosts.insert(name.clone(), host.clone());
         }
     }
-    let side = if ours.admins == base.admins { &theirs } else { &ours };
+    let untouched = ours.admins == base.admins && ours.fleet == base.fleet;
+    let side = if untouched { &theirs } else { &ours };
     let mut merged = side.clone();
     merged.hosts = hosts;
     // The digest of the admins is that of one side, and holds for the hosts' own admins as that side has them.
     if apart(&merged) != apart(side) {
-        let other = if ours.admins == base.admins { &ours } else { &theirs };
-        let fits = other.admins == merged.admins && apart(other) == apart(&merged);
+        let other = if untouched { &ours } else { &theirs };
+        let same = other.admins == merged.admins && other.fleet == merged.fleet;
+        let fits = same && apart(other) == apart(&merged);
         merged.admins_digest = if fits { other.admins_digest.clone() } else { Digest::default() };
     }
     // What the inputs are now, neither side has seen; only when both say the same they may be the same still.
@@ -91,7 +93,7 @@ mod tests {
             ((*name).to_owned(), record)
         };
         let hosts = hosts.iter().map(record).collect();
-        Digests::new(&key, set(admins), key.digest("inputs", &[b"x"]), hosts)
+        Digests::new(&key, (None, set(admins)), key.digest("inputs", &[b"x"]), hosts)
     }
 
     fn merged(base: &Digests, ours: &Digests, theirs: &Digests) -> Digests {

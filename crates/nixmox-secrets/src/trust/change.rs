@@ -44,7 +44,7 @@ pub fn change_roster(
         let chain = fleet.roster().ok_or(TrustError::NoRoster)?;
         let mut next = chain.following();
         change(fleet, &mut next)?;
-        Ok((next, Some(chain.current().clone())))
+        Ok(Succession { next, before: Some(chain.current().clone()) })
     };
     apply(root, (options, dry), make, rng, now)
 }
@@ -63,15 +63,21 @@ pub fn start_roster(
 ) -> Result<Rostered, Error> {
     let make = &mut |fleet: &Fleet| match fleet.roster() {
         Some(_) => Err(TrustError::HasRoster.into()),
-        None => Ok((first(fleet)?, None)),
+        None => Ok(Succession { next: first(fleet)?, before: None }),
     };
     apply(root, (options, dry), make, rng, now)
+}
+
+/// The roster that is to be, and the one that it replaces.
+struct Succession {
+    next: Roster,
+    before: Option<Roster>,
 }
 
 fn apply(
     root: &Path,
     (mut options, dry): (Options<'_>, bool),
-    make: &mut dyn FnMut(&Fleet) -> Result<(Roster, Option<Roster>), Error>,
+    make: &mut dyn FnMut(&Fleet) -> Result<Succession, Error>,
     rng: &mut (impl RngCore + CryptoRng),
     now: Timestamp,
 ) -> Result<Rostered, Error> {
@@ -79,7 +85,7 @@ fn apply(
     let mut locked = if dry { None } else { Some(store.lock()?) };
     let recovered = locked.as_mut().map(|locked| locked.recover()).transpose()?;
     let (mut fleet, master) = open(root, &options)?;
-    let (roster, before) = make(&fleet)?;
+    let Succession { next: roster, before } = make(&fleet)?;
     let signer = options.signer.ok_or(TrustError::NoSigner)?;
     install(&mut fleet, (&roster, before.as_ref()), signer)?;
     let chain = fleet.roster().ok_or(TrustError::NoRoster)?.clone();

@@ -33,13 +33,13 @@ pub(super) fn run(args: &Args, files: &MergeDriver) -> Result<Exit, Failure> {
     let fleet = Fleet::open(&context.root, options.ask_nix)
         .map_err(|error| left(&context, &path, error.into()))?;
     let failed = |error| left(&context, &path, error);
-    let merge_state = match kind(&fleet, &path).map_err(|error| failed(error.into()))? {
-        FileKind::Digests => Some(merge_digests as fn(&[u8], &[u8], &[u8]) -> Vec<u8>),
-        FileKind::Ages => Some(merge_ages as _),
+    let merged = match kind(&fleet, &path).map_err(|error| failed(error.into()))? {
+        FileKind::Digests => Some(merge_digests(sides.base, sides.ours, sides.theirs)),
+        FileKind::Ages => Some(merge_ages(sides.base, sides.ours, sides.theirs)),
         _ => None,
     };
-    if let Some(merge) = merge_state {
-        replace_file(&files.ours, &merge(sides.base, sides.ours, sides.theirs))?;
+    if let Some(merged) = merged {
+        replace_file(&files.ours, &merged)?;
         return Ok(Exit::Ok);
     }
     let opened = Opened::new(&fleet, options, &path, sides).map_err(failed)?;
