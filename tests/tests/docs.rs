@@ -57,6 +57,9 @@ fn play(steps: &[Step]) -> Vec<Vec<String>> {
     let dir = tempfile::tempdir().expect("a directory");
     let home = dir.path().join("home");
     let work = dir.path().join("work");
+    // What other programs leave in the system's temporary directory is found by some commands.
+    let temporary = dir.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("a directory");
     std::fs::create_dir(&home).expect("a home");
     std::fs::create_dir(&work).expect("a directory");
     let mark = "<<end of step>>";
@@ -72,6 +75,7 @@ fn play(steps: &[Step]) -> Vec<Vec<String>> {
         .env_clear()
         .envs([("PATH", path.as_str()), ("LANG", "C.UTF-8")])
         .env("HOME", &home)
+        .env("TMPDIR", &temporary)
         .current_dir(&work)
         .stdin(Stdio::null())
         .output()

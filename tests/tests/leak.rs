@@ -258,7 +258,7 @@ fn no_command_leaks_in_success() {
         case(&["compromised", "server2", "--no-history", "--dry-run"], 0),
         case(&["compromised", "server2", "--json"], 0),
         case(&["due", "--json"], 1),
-        case(&["who", "servers.user", "--ever"], 0),
+        case(&["who", "routers.psk", "--ever"], 0),
         case(&["access"], 0),
         case(&["access", "--json"], 0),
         case(&["check"], 0),

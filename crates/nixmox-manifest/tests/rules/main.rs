@@ -181,35 +181,35 @@ fn other_forms_of_a_report() {
     insta::assert_snapshot!(format!("{:#}", render::as_json(&report, loaded.sources())), @r#"
     {
       "errors": 1,
+      "warnings": 0,
+      "notes": 0,
       "findings": [
         {
           "code": "M201",
-          "help": "the lowest free address in 192.168.99.0/24 is 192.168.99.2",
+          "severity": "error",
+          "title": "two services have one address",
           "message": "`services.media` and `services.monitoring` both claim the address 192.168.99.17",
           "places": [
             {
-              "column": 12,
-              "end_column": 27,
-              "end_line": 127,
               "file": "service-manifest.nix",
-              "label": "used again here by services.monitoring",
-              "line": 127
+              "line": 127,
+              "column": 12,
+              "end_line": 127,
+              "end_column": 27,
+              "label": "used again here by services.monitoring"
             },
             {
-              "column": 12,
-              "end_column": 27,
-              "end_line": 94,
               "file": "service-manifest.nix",
-              "label": "first used here by services.media",
-              "line": 94
+              "line": 94,
+              "column": 12,
+              "end_line": 94,
+              "end_column": 27,
+              "label": "first used here by services.media"
             }
           ],
-          "severity": "error",
-          "title": "two services have one address"
+          "help": "the lowest free address in 192.168.99.0/24 is 192.168.99.2"
         }
-      ],
-      "notes": 0,
-      "warnings": 0
+      ]
     }
     "#);
 }
