@@ -26,7 +26,7 @@ pub const SOPS_VERSION: &str = "3.13.2";
 pub struct SealOptions {
     /// Who can open the file; empty with [`key_groups`](Self::key_groups).
     pub recipients: Vec<Recipient>,
-    /// Groups of which several must come together, instead of [`recipients`](Self::recipients).
+    /// Groups of which several must come together, instead of the recipients.
     pub key_groups: Option<KeyGroups>,
     /// Which values are sealed; binary files have no rule.
     pub rule: Rule,
