@@ -25,7 +25,7 @@
 //! use nixmox_signing::{KeyFile, Signer, Signature};
 //! use nixmox_tree::SecretString;
 //! # let text = ssh_key::PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]))
-//! #     .to_openssh(ssh_key::LineEnding::LF)?;
+//! #     .to_openssh(ssh_key::LineEnding::LF).map_err(|error| error.to_string())?;
 //! // What `ssh-keygen -t ed25519 -N ''` writes.
 //! let key = KeyFile::parse(&SecretString::new(text.as_str()))?;
 //! let signature = key.sign("greeting@example.org", b"hello")?;
