@@ -26,7 +26,7 @@ const PURE: [&str; 9] = [
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("nixmox-tree", &[]),
     ("nixmox-topology", &[]),
     ("nixmox-nix", &["nixmox-tree"]),
@@ -37,6 +37,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("nixmox-cascade", &["nixmox-tree", "nixmox-topology"]),
     ("nixmox-generate", &["nixmox-tree", "nixmox-hostkey"]),
     ("nixmox-secrets", &PURE),
+    ("nixmox-deploy", &["nixmox-tree", "nixmox-topology", "nixmox-manifest", "nixmox-hostkey"]),
     ("nixmox-cli", &["nixmox-tree"]),
     ("nixmox-keyring", &["nixmox-tree", "nixmox-sops", "nixmox-secrets", "nixmox-cli"]),
 ];
