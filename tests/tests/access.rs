@@ -58,9 +58,12 @@ fn wrapped(text: &str) -> Vec<String> {
 /// Lets `age` try a key on every wrapped data key of a file.
 fn opens(env: &TestEnv, file: &str, key: &str) -> bool {
     let text = fs::read_to_string(env.path("fleet").join(file)).unwrap();
-    let wrapped = wrapped(&text);
-    assert!(!wrapped.is_empty(), "{file}");
-    wrapped.iter().any(|enc| {
+    assert!(!wrapped(&text).is_empty(), "{file}");
+    opens_text(env, &text, key)
+}
+
+fn opens_text(env: &TestEnv, text: &str, key: &str) -> bool {
+    wrapped(text).iter().any(|enc| {
         let mut age = env.command(Path::new("age"));
         let mut child =
             age.args(["--decrypt", "--identity", key]).stdin(Stdio::piped()).spawn().unwrap();
@@ -144,6 +147,109 @@ fn updatekeys_takes_admins_in_and_out_and_age_agrees() {
         "of other hosts nothing is said"
     );
     env.run(&["check"]).ends(0);
+}
+
+/// What the whole fleet's past says about two people is what `age` does with every committed version.
+#[test]
+fn the_past_of_the_fleet_is_what_age_opens() {
+    let mut env = fleet();
+    let text = env.run(&["decrypt", "secrets.yaml"]).ends(0).out;
+    let declared = "nodes = {\n    servers.token._generate = { type = \"hex\"; };\n";
+    env.types(&text.replacen("nodes = {\n", declared, 1));
+    env.run(&["edit"]).ends(0);
+    commit(&env);
+    // A colleague comes and goes; another is there for the routers alone, and a host is taken down.
+    let (colleague, colleague_key) = person(&env, "colleague");
+    let (helper, helper_key) = person(&env, "helper");
+    let rules = env.path("fleet/.sops.yaml");
+    let alone = fs::read_to_string(&rules).unwrap();
+    let own =
+        format!("age1{}", alone.split("age1").nth(1).unwrap().split_whitespace().next().unwrap());
+    let own = own.trim_end_matches(',');
+    let routers = format!(
+        "creation_rules:\n  - path_regex: ^nodes/routers/\n    age: {own},{helper}\n  - age: {own},{colleague}\n"
+    );
+    for rule in [&routers, &alone] {
+        fs::write(&rules, rule).unwrap();
+        env.run(&["updatekeys", "--yes"]).ends(0);
+        commit(&env);
+    }
+    let group = env.path("fleet/nodes/servers/group.nix");
+    let members = fs::read_to_string(&group).unwrap();
+    fs::write(&group, members.replace("server2 = { };", "")).unwrap();
+    env.tool("git", &["rm", "-r", "--quiet", "nodes/servers/server2"]);
+    env.run(&["seal"]).ends(0);
+    commit(&env);
+    let seen = json(&env, &["access", "--ever", "--json"], 0);
+    let (mut versions, mut opened) = (0, 0);
+    for (path, eras) in seen["ever"]["files"].as_object().unwrap() {
+        let commits =
+            env.tool("git", &["log", "--all", "--format=%H", "--diff-filter=AM", "--", path]);
+        let texts: Vec<String> =
+            commits.lines().map(|c| env.tool("git", &["show", &format!("{c}:{path}")])).collect();
+        versions += texts.len();
+        for (who, key) in [(&colleague, &colleague_key), (&helper, &helper_key)] {
+            let any = texts.iter().any(|text| opens_text(&env, text, key));
+            assert_eq!(eras.to_string().contains(who.as_str()), any, "{path} {who}");
+            opened += usize::from(any);
+        }
+    }
+    // The master, the generated values and both servers' keys; both routers' keys.
+    assert_eq!(opened, 6, "{seen:#}");
+    assert!(versions > 20, "{versions}");
+    // The file of generated values is named where it holds what is asked about.
+    let generated =
+        |what: &str| json(&env, &["who", what, "--json"], 0)["generated"]["path"].clone();
+    for what in ["servers.token", "server1"] {
+        assert_eq!(generated(what), ".nixmox/generated.yaml", "{what}");
+    }
+    for what in ["servers.db.password", "router1"] {
+        assert!(generated(what).is_null(), "{what}");
+    }
+    assert_eq!(seen["generated"]["secrets"].to_string(), r#"["servers.token"]"#);
+    let ever = &seen["ever"];
+    let people = &ever["people"];
+    let told = |who: &str| {
+        let said = &people[who];
+        format!(
+            "{} {} {} {} {}",
+            said["master"], said["generated"], said["keys"], said["files"], said["now"]
+        )
+    };
+    assert_eq!(told(&colleague), r#"true true ["server1","server2"] [] false"#);
+    assert_eq!(told(&helper), r#"false false ["router1","router2"] [] false"#);
+    assert_eq!(people[own]["now"], true);
+    assert_eq!(
+        ever["hosts"]["server2"].to_string(),
+        r#"{"gone":true,"secrets":["db.password","token"]}"#
+    );
+    assert_eq!(ever["hosts"]["router1"].to_string(), r#"{"gone":false,"secrets":["old","psk"]}"#);
+    let table = env.run(&["access", "--ever"]).ends(0).out;
+    let words: Vec<String> =
+        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in ["server2 (gone) 2 ", "router1 2 ", "generated values 1 "] {
+        assert!(words.iter().any(|words| words.starts_with(line)), "{line}: {table}");
+    }
+    assert!(table.contains(&colleague) && table.contains(&helper), "{table}");
+    assert!(!table.contains("suspicious"), "{table}");
+    // Somebody else's data key under the admin's label, in one commit that is taken back.
+    let path = env.path("fleet").join(KEY);
+    let honest = fs::read_to_string(&path).unwrap();
+    let mut age = env.command(Path::new("age"));
+    let mut child = age.args(["--armor", "-r", &helper]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[7; 32]).unwrap();
+    let enc = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let (before, rest) = honest.split_once("-----BEGIN").unwrap();
+    let (_, after) = rest.split_once("-----END AGE ENCRYPTED FILE-----").unwrap();
+    let enc = enc.trim().replace('\n', "\\n");
+    for text in [format!("{before}{enc}{after}"), honest.clone()] {
+        fs::write(&path, text).unwrap();
+        commit(&env);
+    }
+    let table = env.run(&["access", "--ever"]).ends(0).out;
+    let lie =
+        format!("suspicious  {KEY}  the key of {own} does not open what was labelled with it");
+    assert!(table.contains(&lie), "{table}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::commands::access::Who;
+use crate::commands::access::{Everything, Who};
 use crate::commands::due::Compromised;
 use crate::commands::recipients::Recipients;
 use crate::commands::renew::{Rotate, RotateHost, Seal, UpdateKeys};
@@ -164,7 +164,7 @@ pub(crate) enum Command {
     /// Tell who can read what, for the whole fleet
     ///
     /// Read from the stanzas in the sealed bytes, not from their labels. Ends with 1 when something is suspicious.
-    Access,
+    Access(Everything),
     /// Check everything, for CI: sealed, current, to the right recipients, nothing left over
     ///
     /// Ends with 0 when all is well and with 1 when something was found. Every file is opened with its own key, so an

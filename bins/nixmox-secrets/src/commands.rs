@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Compromised(args) => due::compromised(&context()?, args),
         Command::Due { evaluate } => due::list(&context()?, *evaluate),
         Command::Who(who) => access::who(&context()?, who),
-        Command::Access => access::access(&context()?),
+        Command::Access(args) => access::access(&context()?, args),
         Command::Check { keyless, evaluate } => check::check(&context()?, *keyless, *evaluate),
         Command::Doctor(doctor) => doctor::run(&context()?, doctor),
         Command::Consumers(consumers) => consumers::run(&context()?, consumers),

@@ -9,6 +9,7 @@ use std::thread;
 use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::readers::{Commit, History, Place, Version};
 use nixmox_secrets::{FILE_LIMIT, PRIVATE};
+use nixmox_sops::Identities;
 
 /// The most versions of files that are looked at.
 const MOST_VERSIONS: usize = 1_000_000;
@@ -20,16 +21,22 @@ const CHUNK: usize = 512;
 const MOST_HELD: u64 = 32 << 20;
 
 /// The files that a fleet's secrets lie in, wherever they lay.
-const FILES: [&str; 3] =
-    [":(glob)**/secrets.yaml", ":(glob)**/default.yaml", ":(glob)**/ssh_host_ed25519_key*"];
+const FILES: [&str; 4] = [
+    ":(glob)**/secrets.yaml",
+    ":(glob)**/default.yaml",
+    ":(glob)**/ssh_host_ed25519_key*",
+    ":(glob)**/.nixmox/generated.yaml",
+];
 
-/// Reads every committed version of a fleet's sealed files and public keys, on all branches and in the reflog.
-pub(crate) fn read(root: &Path) -> Result<History, Failure> {
+/// Reads every committed version of a fleet's sealed files and public keys, on all branches and in the reflog, and
+/// tries keys on them.
+pub(crate) fn read(root: &Path, identities: &Identities) -> Result<History, Failure> {
     let mut history = History::default();
-    repository(root, "", &mut history).map_err(|error| failed(root, error))?;
+    repository(root, "", (&mut history, identities)).map_err(|error| failed(root, error))?;
     let overlay = root.join(PRIVATE);
     if overlay.join(".git").exists() {
-        repository(&overlay, "private/", &mut history).map_err(|error| failed(&overlay, error))?;
+        repository(&overlay, "private/", (&mut history, identities))
+            .map_err(|error| failed(&overlay, error))?;
     }
     Ok(history)
 }
@@ -41,13 +48,17 @@ fn failed(root: &Path, error: io::Error) -> Failure {
 }
 
 /// Adds the versions in one repository; its paths get a prefix.
-fn repository(root: &Path, prefix: &str, history: &mut History) -> io::Result<()> {
+fn repository(
+    root: &Path,
+    prefix: &str,
+    (history, identities): (&mut History, &Identities),
+) -> io::Result<()> {
     let wanted = list(root, prefix)?;
     let mut child = git(root).args(["cat-file", "--batch"]).stdin(Stdio::piped()).spawn()?;
     let stdin = child.stdin.take();
     let ids: Vec<String> = wanted.keys().cloned().collect();
     let feeder = thread::spawn(move || feed(stdin, &ids));
-    let read = contents(&mut child, &wanted, history);
+    let read = contents(&mut child, &wanted, (history, identities));
     // A git that stopped early has closed its input, which is no failure of the feeder's own.
     let _ = feeder.join();
     finish(child, read)
@@ -160,7 +171,7 @@ fn word(from: &mut impl BufRead, end: u8) -> io::Result<Option<String>> {
 fn contents(
     child: &mut Child,
     wanted: &BTreeMap<String, Lay>,
-    history: &mut History,
+    (history, identities): (&mut History, &Identities),
 ) -> io::Result<()> {
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("git has no output"))?;
     let mut answers = BufReader::new(stdout);
@@ -194,10 +205,10 @@ fn contents(
         }
         held = held.saturating_add(size);
         if chunk.len() >= CHUNK || held >= MOST_HELD {
-            history.add(std::mem::take(&mut chunk));
+            history.add(std::mem::take(&mut chunk), identities);
             held = 0;
         }
     }
-    history.add(chunk);
+    history.add(chunk, identities);
     Ok(())
 }

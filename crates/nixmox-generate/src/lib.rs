@@ -15,7 +15,7 @@
 //! | put the values into the tree | [`fill`] |
 //! | gather what is public | [`public`] |
 //! | learn what a host can read out of what it is given | [`exposed`](fn@exposed) |
-//! | keep what was made | [`Records::to_tree`], [`Records::from_tree`] |
+//! | keep what was made | [`Records::to_tree`], [`Records::from_tree`]; by names alone: [`value_at`] |
 //!
 //! A value stays as it is until somebody asks for another, its declaration says something else, or what it is made
 //! from is another. Time alone changes nothing: [`due`] only tells.
@@ -67,7 +67,7 @@ pub use exposed::{Exposed, exposed};
 pub use kind::NAMES;
 pub use origins::Origins;
 pub use place::{Item, Place, Reference, split};
-pub use records::{Record, Records};
+pub use records::{Record, Records, value_at};
 pub use sandbox::{Job, Sandbox, SandboxError};
 pub use settle::{MAX_ITEMS, Notes, Request, Why, due, fill, public, settle, stale};
 pub use span::Span;

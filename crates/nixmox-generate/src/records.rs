@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use nixmox_tree::{SecretTree, Value};
 
 use crate::error::RecordsError;
-use crate::place::Item;
+use crate::place::{Item, split};
 
 /// One value that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +133,27 @@ impl Records {
     }
 }
 
+/// Tells where the value stands that a leaf of [`Records::to_tree`] is: the host or group, and the names below it.
+///
+/// `None` for what else is kept there, and for what is no leaf of such a tree.
+pub fn value_at(leaf: &[String]) -> Option<Vec<String>> {
+    let (host, place, parts) = match leaf {
+        [shared, place, value, parts @ ..] if shared == "shared" && value == "value" => {
+            (None, place, parts)
+        }
+        [hosts, host, place, value, parts @ ..] if hosts == "hosts" && value == "value" => {
+            (Some(host), place, parts)
+        }
+        _ => return None,
+    };
+    let mut names = split(place)?;
+    if let (Some(level), Some(host)) = (names.first_mut(), host) {
+        level.clone_from(host);
+    }
+    names.extend(parts.iter().cloned());
+    Some(names)
+}
+
 fn key(item: &Item) -> Key {
     (item.host.clone(), item.place.to_string())
 }
@@ -168,4 +189,27 @@ fn record_of(tree: &SecretTree) -> Option<Record> {
         declaration: text("declaration")?.to_owned(),
         inputs: text("inputs")?.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value_at;
+
+    #[track_caller]
+    fn check(leaf: &[&str], expect: Option<&[&str]>) {
+        let owned = |path: &[&str]| path.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(value_at(&owned(leaf)), expect.map(owned), "{leaf:?}");
+    }
+
+    #[test]
+    fn leaves_tell_where_their_values_stand() {
+        check(&["shared", "web.session", "value"], Some(&["web", "session"]));
+        check(&["shared", "web.\"a.b\"", "value", "key"], Some(&["web", "a.b", "key"]));
+        check(&["hosts", "w1", "web.wg", "value", "public"], Some(&["w1", "wg", "public"]));
+        check(&["hosts", "w1", "web.wg", "made"], None);
+        check(&["shared", "web.session", "made"], None);
+        check(&["shared", "web..session", "value"], None);
+        check(&["other", "web.session", "value"], None);
+        check(&[], None);
+    }
 }

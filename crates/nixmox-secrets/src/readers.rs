@@ -25,7 +25,7 @@ use crate::master::Master;
 use crate::store::RelPath;
 use look::Look;
 
-pub use history::{Commit, Era, History, Named, Place, Version};
+pub use history::{Commit, Era, History, Named, Place, Proof, Version};
 pub(crate) use receivers::written;
 pub use receivers::{Receivers, receivers};
 
@@ -175,6 +175,8 @@ pub struct HostReaders {
 pub struct Access {
     /// The master, which holds everything.
     pub master: Option<FileReaders>,
+    /// The sealed file of generated values; its names begin with the host or group.
+    pub generated: Option<FileReaders>,
     /// Every host that has a file.
     pub hosts: BTreeMap<NodeName, HostReaders>,
     /// Whether the master opened, so that the digests could vouch.
@@ -185,7 +187,7 @@ impl Access {
     /// Goes through the files of the fleet.
     pub fn files(&self) -> impl Iterator<Item = &FileReaders> {
         let hosts = self.hosts.values().flat_map(|host| [&host.sealed, &host.key]);
-        self.master.iter().chain(hosts.flatten())
+        self.master.iter().chain(&self.generated).chain(hosts.flatten())
     }
 
     /// Counts what does not fit together.
@@ -252,7 +254,9 @@ impl Opened {
         if let Some(file) = &mut master {
             file.suspicions.extend(self.problem.clone().map(Suspicion::Unopened));
         }
-        Ok(Access { master, hosts: hosts.into_iter().collect(), opened: base.is_some() })
+        let generated = look.generated(&Generated::read_generated(fleet)?);
+        let (hosts, opened) = (hosts.into_iter().collect(), base.is_some());
+        Ok(Access { master, generated, hosts, opened })
     }
 }
 

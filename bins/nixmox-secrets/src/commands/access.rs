@@ -11,11 +11,12 @@ use nixmox_secrets::readers::{
     Access, Evidence, FileReaders, HostReaders, Opened, Receivers, Suspicion, receivers,
 };
 use nixmox_secrets::{Error, Master, master, view};
-use nixmox_topology::{Kind, NodeName};
+use nixmox_sops::Identities;
+use nixmox_topology::{Kind, NodeName, Topology};
 use nixmox_tree::SecretTree;
 use serde_json::{Value, json};
 
-use super::ever::Past;
+use super::ever::{Past, made_for};
 use super::{print, print_json};
 use crate::args::{Evaluate, Trust};
 use crate::context::Context;
@@ -33,29 +34,47 @@ pub(crate) struct Who {
     pub(crate) evaluate: Evaluate,
 }
 
+/// Arguments of `access`.
+#[derive(Args, Debug)]
+pub(crate) struct Everything {
+    /// Add everybody who could ever read anything, and every host that is gone, from the git history.
+    #[arg(long)]
+    ever: bool,
+}
+
 /// What `who` is asked about.
 struct Asked<'a> {
     what: &'a str,
     /// `None` when it is about a host as a whole.
     receivers: Option<Receivers>,
     hosts: BTreeMap<&'a NodeName, &'a HostReaders>,
+    /// The file of generated values, when it holds what is asked about.
+    generated: Option<&'a FileReaders>,
 }
 
 /// Tells who can read everything.
-pub(crate) fn access(context: &Context) -> Result<Exit, Failure> {
+pub(crate) fn access(context: &Context, args: &Everything) -> Result<Exit, Failure> {
     let explain = |error| context.explain(error);
     let options = context.options(Trust::default(), Evaluate::default());
     let opened = Opened::new(&context.root, &options).map_err(explain)?;
     let access = opened.access(options.identities).map_err(explain)?;
+    let topology = opened.fleet.topology();
+    let past =
+        args.ever.then(|| Past::whole(&context.root, topology, options.identities)).transpose()?;
+    let (hosts, generated) = (access.hosts.iter().collect(), access.generated.as_ref());
     if context.json {
         print_json(&json!({
             "opened": access.opened,
             "master": access.master.as_ref().map(file_json),
-            "hosts": hosts_json(&access.hosts.iter().collect()),
+            "generated": generated.map(file_json),
+            "hosts": hosts_json(&hosts),
+            "ever": past.as_ref().map(|past| past.json(&access)),
         }))?;
     } else {
-        let hosts = access.hosts.iter().collect();
-        print(|out| matrix(out, &access, &hosts))?;
+        print(|out| {
+            matrix(out, &access, (&hosts, generated))?;
+            past.iter().try_for_each(|past| past.text(out, &access))
+        })?;
     }
     Ok(if access.suspicions() == 0 { Exit::Ok } else { Exit::Failure })
 }
@@ -67,17 +86,17 @@ pub(crate) fn who(context: &Context, args: &Who) -> Result<Exit, Failure> {
     let opened = Opened::new(&context.root, &options).map_err(explain)?;
     let access = opened.access(options.identities).map_err(explain)?;
     let past = match args.ever {
-        true => Some(past(context, args, &opened)?),
+        true => Some(past(context, args, (&opened, options.identities))?),
         false => None,
     };
     // What is gone is in the history alone.
     let asked = match (asked(context, args, (&opened, &access)), &past) {
         (Err(failure), Some(past)) if failure.exit() == Exit::BadPath && !past.is_empty() => {
-            Asked { what: &args.what, receivers: None, hosts: BTreeMap::new() }
+            Asked { what: &args.what, receivers: None, hosts: BTreeMap::new(), generated: None }
         }
         (asked, _) => asked?,
     };
-    let master = access.master.iter();
+    let master = access.master.iter().chain(asked.generated);
     let files = asked.hosts.values().flat_map(|host| [&host.sealed, &host.key]).flatten();
     let suspicious = files.chain(master).any(|file| !file.suspicions.is_empty());
     if context.json {
@@ -86,8 +105,9 @@ pub(crate) fn who(context: &Context, args: &Who) -> Result<Exit, Failure> {
             "opened": access.opened,
             "resolved": asked.receivers.as_ref().map(|found| found.resolved),
             "master": access.master.as_ref().map(file_json),
+            "generated": asked.generated.map(file_json),
             "hosts": hosts_json(&asked.hosts),
-            "ever": past.as_ref().map(Past::json),
+            "ever": past.as_ref().map(|past| past.json(&access)),
         }))?;
     } else {
         print(|out| {
@@ -99,11 +119,15 @@ pub(crate) fn who(context: &Context, args: &Who) -> Result<Exit, Failure> {
 }
 
 /// Reads the history of what was asked about.
-fn past(context: &Context, args: &Who, opened: &Opened) -> Result<Past, Failure> {
+fn past(
+    context: &Context,
+    args: &Who,
+    (opened, identities): (&Opened, &Identities),
+) -> Result<Past, Failure> {
     let topology = opened.fleet.topology();
     let path = paths::full(&args.what)?;
     let (node, below) = path.get(1).zip(path.get(2..)).unwrap_or((&args.what, &[]));
-    Past::of(&context.root, topology, (node, below))
+    Past::of(&context.root, topology, (node, below), identities)
 }
 
 fn asked<'a>(
@@ -121,7 +145,8 @@ fn asked<'a>(
             let message = format!("{} has neither secrets nor a key", args.what);
             return Err(Failure::new(Exit::BadPath, message));
         }
-        return Ok(Asked { what: &args.what, receivers: None, hosts });
+        let generated = generated(topology, access, (&args.what, &[]));
+        return Ok(Asked { what: &args.what, receivers: None, hosts, generated });
     }
     let path = paths::full(&args.what)?;
     let explain = |error| context.explain(error);
@@ -137,7 +162,19 @@ fn asked<'a>(
         found => found.map_err(explain)?,
     };
     let hosts = of(&found.hosts);
-    Ok(Asked { what: &args.what, receivers: Some(found), hosts })
+    let at = path.get(1).zip(path.get(2..));
+    let generated = at.and_then(|(node, below)| generated(topology, access, (node, below)));
+    Ok(Asked { what: &args.what, receivers: Some(found), hosts, generated })
+}
+
+/// Returns the file of generated values when it holds any at a path, or of a host.
+fn generated<'a>(
+    topology: &Topology,
+    access: &'a Access,
+    path: (&str, &[String]),
+) -> Option<&'a FileReaders> {
+    let holds = |file: &&FileReaders| file.names.iter().any(|n| made_for(topology, path, n));
+    access.generated.as_ref().filter(holds)
 }
 
 /// Evaluates the master, with what is generated in it.
@@ -174,7 +211,7 @@ fn about(out: &mut dyn io::Write, access: &Access, asked: &Asked<'_>) -> io::Res
             )?;
         }
     }
-    matrix(out, access, &asked.hosts)?;
+    matrix(out, access, (&asked.hosts, asked.generated))?;
     if let (None, Some(file)) =
         (&asked.receivers, asked.hosts.values().find_map(|h| h.sealed.as_ref()))
     {
@@ -184,16 +221,20 @@ fn about(out: &mut dyn io::Write, access: &Access, asked: &Asked<'_>) -> io::Res
     Ok(())
 }
 
-/// Writes one line for the master and each host, a legend, and what is suspicious.
+/// Writes one line for the master, the generated values and each host, a legend, and what is suspicious.
 fn matrix(
     out: &mut dyn io::Write,
     access: &Access,
-    hosts: &BTreeMap<&NodeName, &HostReaders>,
+    (hosts, generated): (&BTreeMap<&NodeName, &HostReaders>, Option<&FileReaders>),
 ) -> io::Result<()> {
     let admins = admins(access, hosts);
     let mut table = Table::new(["", "SECRETS", "OPENS WITH ITS KEY", "AND SO WITH THE KEYS OF"]);
     if let Some(master) = &access.master {
         table.row(["the master", "all", "", &marks(Some(master), &admins)]);
+    }
+    if let Some(file) = generated {
+        let count = file.names.len().to_string();
+        table.row(["generated values", &count, "", &marks(Some(file), &admins)]);
     }
     for (host, readers) in hosts {
         let count = readers.sealed.as_ref().map(|file| file.names.len().to_string());
@@ -207,7 +248,7 @@ fn matrix(
     table.write(out, width(std::io::stdout()))?;
     legend(out, access, &admins)?;
     let files = hosts.values().flat_map(|host| [&host.sealed, &host.key]).flatten();
-    access.master.iter().chain(files).try_for_each(|file| suspicious(out, file))
+    access.master.iter().chain(generated).chain(files).try_for_each(|file| suspicious(out, file))
 }
 
 /// Numbers everybody who opens the master or the key of one of the hosts.
@@ -216,7 +257,8 @@ fn admins<'a>(
     hosts: &BTreeMap<&'a NodeName, &'a HostReaders>,
 ) -> BTreeMap<&'a str, (usize, bool)> {
     let keys = hosts.values().filter_map(|host| host.key.as_ref());
-    let readers = access.master.iter().chain(keys).flat_map(|file| &file.readers);
+    let above = access.master.iter().chain(&access.generated);
+    let readers = above.chain(keys).flat_map(|file| &file.readers);
     let mut numbered = BTreeMap::new();
     for reader in readers {
         let next = numbered.len() + 1;

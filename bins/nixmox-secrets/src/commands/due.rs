@@ -7,10 +7,12 @@ use clap::Args;
 use jiff::Timestamp;
 use nixmox_cli::terminal::{Table, escape, plural, width};
 use nixmox_cli::{Exit, Failure};
+use nixmox_secrets::readers::History;
 use nixmox_secrets::{
     Due, DueValue, Exposure, Generation, KeyStep, Options, Regenerate, Renewal, Why, due, exposure,
     master, open, preview, renew, view,
 };
+use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 use rand_core::OsRng;
 use serde_json::{Value, json};
@@ -118,7 +120,10 @@ pub(crate) fn compromised(context: &Context, args: &Compromised) -> Result<Exit,
     let tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
     let nodes = master::nodes(&tree).map_err(explain)?;
     let view = view(&fleet, &file, nodes, &options).map_err(explain)?;
-    let history = if args.no_history { Default::default() } else { history::read(&context.root)? };
+    let history = match args.no_history {
+        true => History::default(),
+        false => history::read(&context.root, &Identities::new())?,
+    };
     let reach = exposure(&fleet, &view, &args.host, &history).map_err(explain)?;
     let again = NodeName::parse(&args.host).map_or(Regenerate::Nothing, Regenerate::ReadBy);
     let generation = Generation { again: &again, ..options.generation };

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_hostkey::HostPublicKey;
-use nixmox_sops::{EncryptedFile, Format};
+use nixmox_sops::{EncryptedFile, Format, Identities, WrappedKey};
 use rayon::prelude::*;
+
+use super::look::generated_names;
 
 /// One committed version of a file.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Commit {
 pub enum Place {
     /// The master.
     Master,
+    /// The sealed values that were generated.
+    Generated,
     /// The sealed values of a host.
     Sealed(String),
     /// The sealed private key of a host, or of the key that it was to get.
@@ -48,6 +52,9 @@ impl Place {
         let path = path.strip_prefix("private/").unwrap_or(path);
         if path == "secrets.yaml" {
             return Some(Self::Master);
+        }
+        if path == ".nixmox/generated.yaml" {
+            return Some(Self::Generated);
         }
         let (dir, file) = path.strip_prefix("nodes/")?.rsplit_once('/')?;
         let dir = ["/secrets/fs/etc/ssh", "/fs/etc/ssh", "/secrets"]
@@ -73,6 +80,21 @@ pub struct Named {
     pub recipient: String,
     /// The stanzas; more than one means that more people open it than are named.
     pub stanzas: Vec<String>,
+    /// What the keys at hand tell about the label.
+    pub proof: Proof,
+}
+
+/// What keys at hand tell about a label of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// Its own key opens what stands under it.
+    Opened,
+    /// Its own key does not: it was sealed to somebody else, or to nobody.
+    Refuted,
+    /// Somebody else's key opens it.
+    OpenedByOther,
+    /// Nothing.
+    Unknown,
 }
 
 /// All versions of a file that were sealed to the same people.
@@ -80,7 +102,8 @@ pub struct Named {
 pub struct Era {
     /// Those people.
     pub readers: BTreeSet<Named>,
-    /// The names of the values that any of the versions held, where they are readable without a key.
+    /// The names of the values that any of the versions held, where they are readable without a key; of generated
+    /// values they begin with the host or group.
     pub names: BTreeSet<Vec<String>>,
     /// The first commit that brought one.
     pub first: Commit,
@@ -107,13 +130,15 @@ enum Told {
 }
 
 impl History {
-    /// Adds versions, on all cores; those of other files are passed over.
-    pub fn add(&mut self, versions: Vec<Version>) {
+    /// Adds versions, on all cores, and tries keys on them; those of other files are passed over.
+    ///
+    /// Keys are tried only when all of them tell whose they are: a plugin would want a touch for every version.
+    pub fn add(&mut self, versions: Vec<Version>, identities: &Identities) {
         let told: Vec<(Version, Told)> = versions
             .into_par_iter()
             .filter_map(|version| {
                 let place = Place::of(&version.path)?;
-                let told = tell(&place, &version.bytes);
+                let told = tell(&place, &version.bytes, identities);
                 Some((Version { bytes: Vec::new(), ..version }, told))
             })
             .collect();
@@ -157,13 +182,13 @@ impl History {
     }
 }
 
-fn tell(place: &Place, bytes: &[u8]) -> Told {
+fn tell(place: &Place, bytes: &[u8], identities: &Identities) -> Told {
     let format = match place {
         Place::Public(host) => {
             let key = HostPublicKey::parse(&String::from_utf8_lossy(bytes));
             return key.map_or(Told::Nothing, |key| Told::Owner(key.age_recipient(), host.clone()));
         }
-        Place::Sealed(_) => Format::Yaml,
+        Place::Sealed(_) | Place::Generated => Format::Yaml,
         Place::Key(_) => Format::Binary,
         Place::Master => crate::master::sealed_format(bytes),
     };
@@ -171,13 +196,29 @@ fn tell(place: &Place, bytes: &[u8]) -> Told {
     let named = file.wrapped_keys().map(|wrapped| Named {
         recipient: wrapped.label().to_owned(),
         stanzas: wrapped.stanzas().unwrap_or_default(),
+        proof: prove(wrapped, identities),
     });
     let readers = named.collect();
-    let names = match format {
-        Format::Yaml => file.names().into_iter().collect(),
+    let names = match (place, format) {
+        (Place::Generated, _) => generated_names(&file),
+        (_, Format::Yaml) => file.names().into_iter().collect(),
         _ => BTreeSet::new(),
     };
     Told::Era(readers, names)
+}
+
+fn prove(wrapped: WrappedKey<'_>, identities: &Identities) -> Proof {
+    let known = identities.recipients();
+    if known.len() < identities.len() {
+        return Proof::Unknown;
+    }
+    let own = known.iter().any(|recipient| recipient.as_str() == wrapped.label());
+    match (own, wrapped.open_with(identities).is_some()) {
+        (true, true) => Proof::Opened,
+        (true, false) => Proof::Refuted,
+        (false, true) => Proof::OpenedByOther,
+        (false, false) => Proof::Unknown,
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +235,8 @@ mod tests {
         let host = || "w1".to_owned();
         check("secrets.yaml", Some(Place::Master));
         check("private/secrets.yaml", Some(Place::Master));
+        check(".nixmox/generated.yaml", Some(Place::Generated));
+        check("private/.nixmox/generated.yaml", Some(Place::Generated));
         check("nodes/w1/secrets.yaml", Some(Place::Sealed(host())));
         check("private/nodes/web/w1/secrets/default.yaml", Some(Place::Sealed(host())));
         check("nodes/web/w1/secrets/fs/etc/ssh/ssh_host_ed25519_key", Some(Place::Key(host())));
@@ -218,7 +261,7 @@ mod tests {
             [("secrets.yaml", "a: b"), ("nodes/w/secrets.yaml", "\0"), ("nodes/w/x", "")]
         {
             let (path, bytes) = (path.to_owned(), text.as_bytes().to_vec());
-            history.add(vec![Version { path, commit: commit.clone(), bytes }]);
+            history.add(vec![Version { path, commit: commit.clone(), bytes }], &Identities::new());
         }
         assert_eq!(history, History { unread: 2, ..History::default() });
     }

@@ -126,6 +126,14 @@ impl<'a> Look<'a> {
         })
     }
 
+    /// Looks at the file of generated values, which is for whoever opens the master.
+    pub(super) fn generated(&self, file: &Generated) -> Option<FileReaders> {
+        let mut readers = self.file(file, Format::Yaml, &self.admins)?;
+        let parsed = EncryptedFile::parse(file.bytes.as_deref()?, Format::Yaml).ok();
+        readers.names = parsed.iter().flat_map(generated_names).collect();
+        Some(readers)
+    }
+
     fn see(&self, file: &Generated, format: Format, expected: &Expected<'_>) -> Option<Seen> {
         let parsed = EncryptedFile::parse(file.bytes.as_deref()?, format).ok()?;
         let mut readers = FileReaders {
@@ -187,6 +195,11 @@ enum By {
     Host,
     /// One of the person's.
     Person,
+}
+
+/// Names the values in a file of generated ones, each from the host or group on at which it stands.
+pub(super) fn generated_names(file: &EncryptedFile) -> BTreeSet<Vec<String>> {
+    file.names().iter().filter_map(|leaf| nixmox_generate::value_at(leaf)).collect()
 }
 
 /// Reads the host's private key out of a file that opened; a MAC that is wrong opens nothing.

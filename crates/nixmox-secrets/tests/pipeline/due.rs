@@ -4,6 +4,7 @@ use nixmox_secrets::readers::{Commit, History, Version};
 use nixmox_secrets::{
     Error, Form, KeyStep, Renewal, TextProblem, Why, exposure, master, open, view,
 };
+use nixmox_sops::Identities;
 
 use crate::site::*;
 
@@ -126,7 +127,7 @@ fn what_a_broken_host_could_read_stays_due_until_it_has_changed() {
     let mut site = Site::with_secrets(Form::Nix);
     let mut history = History::default();
     site.edit(&NIX.replace("db.password", "api.key"));
-    history.add(vec![version(&site, W1), version(&site, W1_PUB)]);
+    history.add(vec![version(&site, W1), version(&site, W1_PUB)], &Identities::new());
     site.edit(&NIX.replace("db.password = \"hunter2\";", ""));
     let identities = site.admin.identities();
     let options = options(&identities, NOTHING, None);
