@@ -7,9 +7,10 @@
 //! | see or disturb its system calls | [`TestEnv::traced`], [`Traced`] |
 //! | sit at its terminal | [`Pty`] |
 //! | find what it left of a secret anywhere | [`TestEnv::holders`] |
+//! | have hosts to deploy to, which can be cut off, reset and broken | [`Bed`], [`Fleet`] |
 //!
 //! Needs Linux with a tmpfs on `/dev/shm`, and strace, git, `setsid` and `script` (Debian: strace, git, util-linux,
-//! bsdutils). What is missing fails the test.
+//! bsdutils). Beds need root and more (`docs/testbed.md`). What is missing fails the test.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod bed;
 mod env;
 mod fleet;
 mod program;
@@ -25,6 +27,7 @@ mod pty;
 mod search;
 mod trace;
 
+pub use bed::{Bed, BedHost, Fleet, NIX_CONFIG, eventually, nix};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
 pub use program::{manifest_program, program, sops_program};

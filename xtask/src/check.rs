@@ -1,12 +1,12 @@
 use std::time::Instant;
 
 use crate::cargo::{Failed, cargo, run};
-use crate::{say, tools};
+use crate::{bed, say, tools};
 
-/// Installs what the tests need and runs them all.
+/// Installs and builds what the tests need and runs them all.
 pub(crate) fn test() -> Result<(), Failed> {
     let start = Instant::now();
-    tools::provide()?;
+    bed::build()?;
     // Nextest runs no documentation tests.
     if tools::find("cargo-nextest") {
         run(&mut cargo(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"]))?;

@@ -1,5 +1,6 @@
-//! Builds, tests and measures this workspace: `cargo xtask test`, `ci`, `fuzz`, `bench`.
+//! Builds, tests and measures this workspace: `cargo xtask test`, `ci`, `bed`, `fuzz`, `bench`.
 
+mod bed;
 mod bench;
 mod cargo;
 mod check;
@@ -14,6 +15,7 @@ use cargo::Failed;
 const USAGE: &str = "\
 usage: cargo xtask test             install what the tests need, then run all of them
        cargo xtask ci               form, lints and documentation first, then the tests
+       cargo xtask bed              build what hosts of tests are made of, unless it is current
        cargo xtask fuzz [SECONDS]   run every fuzz target (600 seconds each) and keep its corpus
        cargo xtask bench            measure, and renew the table in docs/performance.md
 ";
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test"] => check::test(),
         ["ci"] => check::ci(),
+        ["bed"] => bed::build(),
         ["fuzz"] => fuzz::run(600),
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run(seconds),

@@ -7,21 +7,29 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 30] = [
+const TOOLS: [(&str, &str); 42] = [
     ("age", "age"),
     ("age-keygen", "age"),
     ("argon2", "argon2"),
+    ("bridge", "iproute2"),
+    ("busybox", "busybox-static"),
     ("bwrap", "bubblewrap"),
+    ("debootstrap", "debootstrap"),
     ("fish", "fish"),
+    ("flock", "util-linux"),
     ("git", "git"),
     ("groff", "groff-base"),
     ("htpasswd", "apache2-utils"),
+    ("ip", "iproute2"),
     ("jq", "jq"),
     ("mkpasswd", "whois"),
     ("nano", "nano"),
+    ("nix", "nix-bin"),
+    ("nix-build", "nix-bin"),
     ("nix-instantiate", "nix-bin"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("perl", "perl-base"),
     ("pg_ctlcluster", "postgresql"),
@@ -30,11 +38,15 @@ const TOOLS: [(&str, &str); 30] = [
     ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
+    ("shellcheck", "shellcheck"),
+    ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("ssh-keyscan", "openssh-client"),
     ("sshd", "openssh-server"),
     ("strace", "strace"),
+    ("tc", "iproute2"),
     ("tmux", "tmux"),
+    ("unshare", "util-linux"),
     ("vim", "vim"),
     ("wg", "wireguard-tools"),
     ("zsh", "zsh"),
@@ -75,6 +87,7 @@ pub(crate) fn find(program: &str) -> bool {
 fn missing() -> Vec<&'static str> {
     let absent = TOOLS.iter().filter(|(program, _)| !find(program));
     let mut packages: Vec<_> = absent.map(|(_, package)| *package).collect();
+    packages.sort_unstable();
     packages.dedup();
     packages
 }

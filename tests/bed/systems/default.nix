@@ -1,0 +1,40 @@
+# A fleet, described by ./nodes.json; usable as a flake (flake.nix) and without: `nix-build -A toplevels.node1`.
+#
+# nodes.json:  { "count": 3, "default": { ... }, "nodes": { "node2": { ... } } }
+#   count    nodes node1 ... nodeN
+#   default  settings of every node
+#   nodes    settings of single nodes, over the default; other names are added
+# The settings are the arguments of mkSystem in ./lib.nix, for example
+#   { "variant": "hang", "revision": 7 }
+{
+  nodesFile ? ./nodes.json,
+  # made by tests/bed/build.sh; fleets have a copy beside them
+  inputs ? ./inputs,
+}:
+let
+  read = file: builtins.fromJSON (builtins.readFile file);
+  fleet = read nodesFile;
+
+  lib = import ./lib.nix {
+    busybox = inputs + "/busybox";
+    lock = read (inputs + "/lock.json");
+    authorizedKeys = read (inputs + "/keys.json");
+  };
+
+  numbered = builtins.genList (i: "node${toString (i + 1)}") (fleet.count or 0);
+  names = numbered ++ builtins.attrNames (builtins.removeAttrs (fleet.nodes or { }) numbered);
+
+  nixosConfigurations = builtins.listToAttrs (
+    map (name: {
+      inherit name;
+      value = lib.mkSystem (
+        { inherit name; } // (fleet.default or { }) // (fleet.nodes.${name} or { })
+      );
+    }) names
+  );
+  toplevels = builtins.mapAttrs (_: node: node.config.system.build.toplevel) nixosConfigurations;
+in
+{
+  inherit lib nixosConfigurations toplevels;
+  all = lib.linkFarm "fleet" toplevels;
+}
