@@ -167,11 +167,11 @@ build_seed() {
     # Another one of before may be the disk of hosts that are up.
     disk=$BED_CACHE/seed-${key:0:12}
     rm -rf "$disk"
-    mkdir -p "$disk"/{boot/testbed,proc,sys,dev,run}
+    mkdir -p "$disk"/{boot,proc,sys,dev,run}
     nix copy --no-check-sigs --to "$disk" "$system"
     nix-env --store "$disk" -p "$disk/nix/var/nix/profiles/system" --set "$system"
-    echo "$system" >"$disk/boot/testbed/default"
     NIXOS_ENTER=1 chroot "$disk" "$system/activate" >/dev/null || die "the seed does not activate"
+    chroot "$disk" "$system/install-boot-loader" || die "the seed has no boot loader"
     # What belongs to one host, or to one boot.
     rm -rf "$disk/etc/machine-id" "$disk/var/log/testbed.log"
     find "$disk/run" -mindepth 1 -delete

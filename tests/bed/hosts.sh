@@ -353,8 +353,9 @@ boot_generation() {
         fi
     done
     [[ -n $system ]] || die "node$number has no generation $generation"
-    mkdir -p "$hosts/$number/upper/boot/testbed"
-    printf '%s\n' "$system" >"$hosts/$number/upper/boot/testbed/default"
+    mkdir -p "$hosts/$number/upper/boot/extlinux"
+    printf '%s\n' "DEFAULT picked" "LABEL picked" "  APPEND init=$system/init" \
+        >"$hosts/$number/upper/boot/extlinux/extlinux.conf"
     kill -USR1 "$(hw_pid "$number")"
 }
 

@@ -233,6 +233,8 @@ let
       etc ? { },
       units ? { },
       activationScripts ? { },
+      # what runs before the boot loader is written
+      installBootLoader ? "",
       # a static address { iface, address, gateway } instead of what the host
       # itself says in /etc/testbed/network.env
       network ? null,
@@ -489,7 +491,7 @@ let
             init = template ./toplevel/init.sh { "@bootCommands@" = effect.bootCommands or ""; };
             switch = template ./toplevel/switch-to-configuration.sh { };
             loader = template ./toplevel/install-boot-loader.sh {
-              "@installBootLoader@" = effect.installBootLoader or "";
+              "@installBootLoader@" = effect.installBootLoader or installBootLoader;
             };
             build = builtins.readFile ./toplevel/build.sh;
             systemPath = systemPathFor usr;

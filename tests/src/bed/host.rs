@@ -237,7 +237,8 @@ impl BedHost<'_> {
     /// Returns the system that would boot next.
     #[track_caller]
     pub fn boot_default(self) -> String {
-        self.exec(&["cat", "/boot/testbed/default"])
+        let init = r"s|^ *APPEND init=\(.*\)/init.*|\1|p";
+        self.sh(&format!("sed -n '{init}' /boot/extlinux/extlinux.conf | head -n 1"))
     }
 
     /// Returns its root directory, seen from here.
