@@ -38,13 +38,15 @@ rustPlatform.buildRustPackage {
 
   nativeBuildInputs = [ installShellFiles ];
 
-  # The program writes both itself, so it must run here.
+  # The programs write both themselves, so they must run here.
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-    installShellCompletion --cmd nixmox-secrets \
-      --bash <("$out/bin/nixmox-secrets" completions bash) \
-      --fish <("$out/bin/nixmox-secrets" completions fish) \
-      --zsh <("$out/bin/nixmox-secrets" completions zsh)
-    "$out/bin/nixmox-secrets" man --dir man
+    for program in nixmox-secrets nixmox-sops; do
+      installShellCompletion --cmd "$program" \
+        --bash <("$out/bin/$program" completions bash) \
+        --fish <("$out/bin/$program" completions fish) \
+        --zsh <("$out/bin/$program" completions zsh)
+      "$out/bin/$program" man --dir man
+    done
     installManPage man/*.1
   '';
 

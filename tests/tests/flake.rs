@@ -128,10 +128,11 @@ fn completions_and_manual_pages_are_installed() {
     let bin = directory.path().join("out/bin");
     fs::create_dir_all(&bin).unwrap();
     symlink(nixmox_tests::program(), bin.join("nixmox-secrets")).unwrap();
+    symlink(nixmox_tests::sops_program(), bin.join("nixmox-sops")).unwrap();
     let helpers = "set -euo pipefail\n\
         installShellCompletion() {\n\
-        [ \"$1 $2\" = '--cmd nixmox-secrets' ]; shift 2\n\
-        while [ $# -gt 0 ]; do cat \"$2\" >\"completion$1\"; shift 2; done; }\n\
+        [ \"$1\" = '--cmd' ]; name=$2; shift 2\n\
+        while [ $# -gt 0 ]; do cat \"$2\" >\"$name$1\"; shift 2; done; }\n\
         installManPage() { printf '%s\\n' \"$@\" >pages; }\n";
     let script = directory.path().join("script");
     let install = at("/packages/x86_64-linux/default/postInstall").as_str().unwrap();
@@ -145,12 +146,16 @@ fn completions_and_manual_pages_are_installed() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
-    for shell in ["bash", "fish", "zsh"] {
-        let script = read(&format!("completion--{shell}"));
-        assert!(script.contains("nixmox-secrets"), "{shell}: {script}");
+    for program in ["nixmox-secrets", "nixmox-sops"] {
+        for shell in ["bash", "fish", "zsh"] {
+            let script = read(&format!("{program}--{shell}"));
+            assert!(script.contains(program), "{shell}: {script}");
+        }
     }
     let pages = read("pages");
-    assert!(pages.lines().any(|page| page == "man/nixmox-secrets.1"), "{pages}");
+    for page in ["man/nixmox-secrets.1", "man/nixmox-sops.1"] {
+        assert!(pages.lines().any(|line| line == page), "{pages}");
+    }
     assert!(pages.lines().count() > 5, "{pages}");
     assert!(pages.lines().all(|page| read(page).contains(".TH")), "{pages}");
 }

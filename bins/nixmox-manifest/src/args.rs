@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use nixmox_cli::Switches;
 
 /// Check, draw, plan and compare a service manifest.
 ///
@@ -20,36 +21,11 @@ pub(crate) struct Args {
     /// Evaluate a Nix manifest with the installed `nix-instantiate` instead of the embedded evaluator.
     #[arg(long, global = true)]
     pub(crate) nix: bool,
-    /// Report as JSON on standard output, for scripts.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are respected.
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
-    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) switches: Switches,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// When to use colour.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Color {
-    /// On terminals.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl From<Color> for anstream::ColorChoice {
-    fn from(color: Color) -> Self {
-        match color {
-            Color::Auto => Self::Auto,
-            Color::Always => Self::Always,
-            Color::Never => Self::Never,
-        }
-    }
 }
 
 /// What to do.

@@ -8,7 +8,7 @@ mod plan;
 
 use clap::CommandFactory;
 use nixmox_cli::terminal::plural;
-use nixmox_cli::{Exit, Failure};
+use nixmox_cli::{Exit, Failure, pages};
 use nixmox_manifest::{Facts, Loaded, Manifest, Severity, render, schema};
 
 use crate::args::{Args, Command};
@@ -34,8 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Schema { outputs: true } => print_json(&schema::outputs_schema())?,
         Command::Schema { outputs: false } => print_json(&schema::manifest_schema())?,
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "nixmox-manifest", &mut script);
+            let script = pages::completions(*shell, Args::command());
             print(&String::from_utf8_lossy(&script))?;
         }
         Command::Man => man()?,
@@ -44,9 +43,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn man() -> Result<(), Failure> {
-    let mut page = Vec::new();
-    let made = clap_mangen::Man::new(Args::command()).render(&mut page);
-    made.map_err(|e| Failure::new(Exit::Write, "cannot write the manual page").because(e))?;
+    let page = pages::manual(Args::command())
+        .map_err(|e| Failure::new(Exit::Write, "cannot write the manual page").because(e))?;
     print(&String::from_utf8_lossy(&page))
 }
 

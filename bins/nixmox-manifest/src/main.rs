@@ -12,7 +12,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    nixmox_cli::terminal::choose_color(args.color.into());
+    args.switches.apply();
     match commands::run(&args) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => failure.report(),

@@ -9,6 +9,7 @@ use crate::commands::renew::{Rotate, RotateHost, Seal, UpdateKeys};
 use crate::commands::sign::Sign;
 use crate::commands::verify::Verify;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use nixmox_cli::Switches;
 
 /// One secrets file in, one sealed file per host out.
 ///
@@ -25,36 +26,11 @@ pub(crate) struct Args {
     /// The fleet's directory; without it the nearest one upwards from here.
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
-    /// Report as JSON on standard output, for scripts.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are respected.
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
-    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) switches: Switches,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// When to use colour.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Color {
-    /// On terminals.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl From<Color> for anstream::ColorChoice {
-    fn from(color: Color) -> Self {
-        match color {
-            Color::Auto => Self::Auto,
-            Color::Always => Self::Always,
-            Color::Never => Self::Never,
-        }
-    }
 }
 
 /// What to do.

@@ -51,7 +51,7 @@ impl Context {
                 nixmox_secrets::find(&here).ok_or_else(|| advice::no_fleet(&here))?
             }
         };
-        Ok(Self::at(root, args.json))
+        Ok(Self::at(root, args.switches.json))
     }
 
     /// Works with the fleet at `root`.

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     // Whatever does not work here (a container may forbid it) leaves the program as safe as others.
     let _ = nixmox_cli::harden();
     let args = args::Args::parse();
-    nixmox_cli::terminal::choose_color(args.color.into());
+    args.switches.apply();
     match commands::run(&args) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => failure.report(),

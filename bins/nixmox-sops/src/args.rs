@@ -201,6 +201,18 @@ pub(crate) enum Command {
     ExecEnv(Exec),
     /// Run a shell command with the decrypted file in memory; {} in the command is its path
     ExecFile(Exec),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them to a directory
+    Man {
+        /// Write `nixmox-sops.1` and one page for each command there.
+        #[arg(long, value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Arguments of `exec-env` and `exec-file`.

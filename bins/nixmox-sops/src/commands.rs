@@ -7,7 +7,10 @@ mod exec;
 mod keys;
 mod status;
 
-use nixmox_cli::{Exit, Failure};
+use std::path::Path;
+
+use clap::CommandFactory;
+use nixmox_cli::{Exit, Failure, pages};
 
 use crate::args::{Args, Command, Global, Legacy};
 
@@ -45,6 +48,19 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         }
         Some(Command::ExecEnv(exec)) => exec::env(exec),
         Some(Command::ExecFile(exec)) => exec::file(global, exec),
+        Some(Command::Completions { shell }) => {
+            crate::files::print(&pages::completions(*shell, Args::command())).map(ok)
+        }
+        Some(Command::Man { dir }) => man(dir.as_deref()).map(ok),
+    }
+}
+
+/// Prints the manual page, or writes one for each command to a directory.
+fn man(dir: Option<&Path>) -> Result<(), Failure> {
+    let fail = |e| Failure::new(Exit::Write, "cannot write manual pages").because(e);
+    match dir {
+        Some(dir) => pages::write(dir, Args::command()).map_err(fail),
+        None => crate::files::print(&pages::manual(Args::command()).map_err(fail)?),
     }
 }
 

@@ -9,9 +9,11 @@
 //! | start any other program | [`scrubbed`]; with plaintext in its hands, [`run_child`] |
 //! | print what came from a repository | [`terminal::escape`], [`terminal::Table`] |
 //! | show that long work goes on | [`Progress`] |
+//! | take the switches that all programs have | [`Switches`] |
+//! | make completions and manual pages | [`pages`] |
 //! | end | [`Exit`], [`Failure`] |
 //!
-//! It knows nothing of secrets files, hosts or sops, and parses no arguments. Once an editor or a hidden prompt has
+//! It knows nothing of secrets files, hosts or sops; each program parses its own arguments. Once an editor or a hidden prompt has
 //! been used, SIGINT, SIGQUIT, SIGTERM and SIGHUP end the process with 128 + their number after everything private
 //! was removed; destructors of other code do not run then.
 //!
@@ -32,9 +34,11 @@ mod failure;
 mod guard;
 mod harden;
 mod progress;
+mod switches;
 mod table;
 
 pub mod editor;
+pub mod pages;
 pub mod plaintext;
 pub mod prompt;
 pub mod terminal;
@@ -46,3 +50,4 @@ pub use guard::run_child;
 pub use harden::{Hardening, harden};
 pub use plaintext::write_private;
 pub use progress::Progress;
+pub use switches::{Color, Switches};

@@ -28,7 +28,7 @@ pub(crate) fn check(args: &Args, check: &Check) -> Result<Exit, Failure> {
     }
     let report = find(&loaded, &facts);
     let sources = loaded.sources();
-    let format = if args.json { CheckFormat::Json } else { check.format };
+    let format = if args.switches.json { CheckFormat::Json } else { check.format };
     match format {
         CheckFormat::Pretty => {
             let look = Look {
@@ -103,7 +103,7 @@ pub(crate) fn rules(args: &Args, code: Option<&str>, markdown: bool) -> Result<(
                 .hint("list them: nixmox-manifest rules")
         })?],
     };
-    if args.json {
+    if args.switches.json {
         let rules = codes.iter().map(|code| code.rule()).map(|rule| {
             json!({
                 "code": rule.code.name(),

@@ -26,7 +26,7 @@ pub(crate) fn show(args: &Args, old: &str, new: Option<&str>) -> Result<(), Fail
         None => found.load(args.nix)?,
     };
     let diff = Diff::new(sound(&before)?, sound(&after)?);
-    if args.json {
+    if args.switches.json {
         return print_json(&as_json(&diff));
     }
     print_escaped(&text(&diff))

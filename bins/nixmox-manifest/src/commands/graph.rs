@@ -19,7 +19,7 @@ fn graph(loaded: &Loaded) -> Result<Graph, Failure> {
 pub(crate) fn draw(args: &Args, format: GraphFormat) -> Result<(), Failure> {
     let loaded = load(args)?;
     let graph = graph(&loaded)?;
-    if args.json {
+    if args.switches.json {
         return print_json(&as_json(&graph));
     }
     match format {
@@ -66,7 +66,7 @@ pub(crate) fn why(args: &Args, from: &str, to: &str) -> Result<Exit, Failure> {
         }
     }
     let path = graph.why(from, to);
-    if args.json {
+    if args.switches.json {
         let edges = path.as_ref().map(|path| {
             let edge = |edge: &&nixmox_manifest::Edge| {
                 json!({ "from": edge.from, "to": edge.to, "reason": edge.reason })

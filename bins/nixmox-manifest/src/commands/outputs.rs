@@ -28,7 +28,7 @@ pub(crate) fn json(args: &Args, host: Option<&str>) -> Result<(), Failure> {
 pub(crate) fn secrets(args: &Args) -> Result<(), Failure> {
     let loaded = load(args)?;
     let secrets = secret::implied(sound(&loaded)?);
-    if args.json {
+    if args.switches.json {
         let list = secrets.iter().map(|s| json!({ "name": s.name, "hosts": s.hosts }));
         return print_json(&list.collect());
     }
@@ -41,7 +41,7 @@ pub(crate) fn inventory(args: &Args) -> Result<(), Failure> {
     use nixmox_manifest::Group;
     let loaded = load(args)?;
     let groups = groups(sound(&loaded)?);
-    if args.json {
+    if args.switches.json {
         let map = groups.iter().map(|Group { name, members }| (name.clone(), json!(members)));
         return print_json(&Value::Object(map.collect()));
     }

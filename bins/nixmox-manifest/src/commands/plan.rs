@@ -12,7 +12,7 @@ use crate::print::{print_escaped, print_json};
 pub(crate) fn show(args: &Args) -> Result<(), Failure> {
     let loaded = load(args)?;
     let plan = Plan::new(sound(&loaded)?);
-    if args.json {
+    if args.switches.json {
         let json = serde_json::to_value(&plan);
         let json = json.map_err(|e| Failure::from_error(Exit::Failure, e))?;
         return print_json(&json);

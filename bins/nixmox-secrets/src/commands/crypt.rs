@@ -53,7 +53,7 @@ pub(crate) fn decrypt(args: &Args, crypt: &Crypt) -> Result<Exit, Failure> {
     })?;
     let context = match &crypt.node {
         Some(_) => Context::find(args)?,
-        None => Context::at(PathBuf::from("."), args.json),
+        None => Context::at(PathBuf::from("."), args.switches.json),
     };
     let opened = match &crypt.node {
         Some(node) => file.open(&host_identities(&context, node)?),

@@ -49,7 +49,7 @@ const IGNORED: &str = "/result\n/result-*\n/build/\n/secrets.nix\n*.plain.yaml\n
 /// Prepares the repository that the arguments name, or the current directory.
 pub(crate) fn run(args: &Args, init: &Init) -> Result<Exit, Failure> {
     let root = args.repo.clone().unwrap_or_else(|| PathBuf::from("."));
-    let context = Context::at(root, args.json);
+    let context = Context::at(root, args.switches.json);
     let own = own_recipient(&context)?;
     let mut recipients = vec![own.0.clone()];
     for text in &init.recipient {

@@ -198,7 +198,7 @@ fn on_machine(
     if seen.as_ref().is_none_or(|seen| seen.generation < found.generation) {
         keep(&state, &found)?;
     }
-    if args.json {
+    if args.switches.json {
         print_json(&json!({
             "host": host, "fleet": found.fleet.to_string(), "signer": found.signer,
             "generation": found.generation,

@@ -8,4 +8,5 @@ mod common;
 mod config;
 mod edit;
 mod identities;
+mod pages;
 mod vectors;

@@ -64,7 +64,7 @@ pub(super) fn locate(args: &Args, path: &Path) -> Result<(Context, RelPath), Fai
         None => find(start).ok_or_else(|| advice::no_fleet(start))?,
     };
     let path = below(&root, &file)?;
-    Ok((Context::at(root, args.json), path))
+    Ok((Context::at(root, args.switches.json), path))
 }
 
 /// Returns the path of a file from the fleet's root.

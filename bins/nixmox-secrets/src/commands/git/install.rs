@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, install: &Install) -> Result<Exit, Failure> {
     if install.global {
         done.extend(configure(&Repository::at(&context.root)?, "--global", install)?);
     }
-    if args.json {
+    if args.switches.json {
         print_json(&json!({ "done": done, "dryRun": install.dry_run }))?;
         return Ok(Exit::Ok);
     }

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args, file: &Path, reveal: bool) -> Result<Exit, Failur
     let bytes = bytes.expose();
     let found = Context::find(args);
     let in_fleet = found.is_ok();
-    let context = found.unwrap_or_else(|_| Context::at(".".into(), args.json));
+    let context = found.unwrap_or_else(|_| Context::at(".".into(), args.switches.json));
     let options = context.options(Trust::default(), Evaluate::default());
     // Looking through a fleet takes longer than all the rest, and is of use for hosts' files alone.
     let fleet = (in_fleet && !is_for_us(bytes, options.identities))
