@@ -1,7 +1,16 @@
 //! What has to be true before a system is kept.
 
+mod network;
+mod on_host;
+
 use std::num::NonZeroU16;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use tokio::time::{sleep, timeout};
+
+use crate::Host;
+use crate::event::{EventSink, Happening};
 
 /// One check of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,4 +60,56 @@ pub enum Vantage {
     Deployer,
     /// The host itself.
     Host,
+}
+
+impl HealthCheck {
+    /// Makes a check with five tries, two seconds apart, of five seconds each.
+    pub fn new(name: impl Into<String>, probe: HealthProbe, from: Vantage) -> Self {
+        let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(5));
+        Self { name: name.into(), probe, from, retries: 5, interval, timeout }
+    }
+}
+
+/// Tries all checks at the same time; returns the name of the first that fails for good.
+pub(crate) async fn all(
+    host: &Host,
+    checks: &[HealthCheck],
+    events: &EventSink,
+    deadline: Instant,
+) -> Result<(), String> {
+    let tries = checks.iter().map(|check| one(host, check, events, deadline));
+    try_join_all(tries).await.map(drop)
+}
+
+async fn one(
+    host: &Host,
+    check: &HealthCheck,
+    events: &EventSink,
+    deadline: Instant,
+) -> Result<(), String> {
+    for attempt in 0..check.retries.max(1) {
+        if attempt > 0 {
+            sleep(check.interval).await;
+        }
+        let passed = timeout(check.timeout, once(host, check)).await.unwrap_or(false);
+        events.send(host.node(), Happening::Check { name: check.name.clone(), passed });
+        if passed {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    Err(check.name.clone())
+}
+
+async fn once(host: &Host, check: &HealthCheck) -> bool {
+    match (&check.probe, check.from) {
+        (HealthProbe::Tcp { port }, Vantage::Deployer) => network::accepts(host, *port).await,
+        (HealthProbe::Http { port, path, statuses }, Vantage::Deployer) => {
+            let status = network::http_status(host, *port, path).await;
+            status.is_some_and(|status| statuses.contains(&status))
+        }
+        _ => on_host::passes(host, check).await,
+    }
 }

@@ -107,8 +107,8 @@ pub struct SecretFiles {
 pub struct Sealed {
     /// Its absolute path on the host.
     pub path: String,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// Its text.
+    pub text: String,
 }
 
 /// Where a system comes from, recorded on the host: short names and short values, such as `revision`.

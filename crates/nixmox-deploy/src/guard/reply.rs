@@ -1,0 +1,303 @@
+//! What the part on the host answers. All of it is hostile until it is parsed.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::{GuardError, Transaction};
+use crate::StorePath;
+use crate::text::printable;
+
+/// Lines of `name=value`.
+#[derive(Debug)]
+pub(super) struct Reply(BTreeMap<String, String>);
+
+impl Reply {
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let lines = bytes.split(|byte| *byte == b'\n').map(printable);
+        let fields = lines.filter_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        Self(fields.collect())
+    }
+
+    /// Returns a value that is there and not empty.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn number<T: FromStr>(&self, name: &'static str) -> Result<T, GuardError> {
+        let value = self.text(name).and_then(|value| value.parse().ok());
+        value.ok_or(GuardError::Malformed { what: name })
+    }
+
+    fn path(&self, name: &'static str) -> Result<StorePath, GuardError> {
+        let value = self.text(name).and_then(|value| StorePath::parse(value).ok());
+        value.ok_or(GuardError::Malformed { what: name })
+    }
+
+    fn own(&self, name: &str) -> String {
+        self.text(name).unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let detail = self.own("detail");
+        Some(match self.text("error")? {
+            "locked" => Refusal::Locked {
+                deployer: detail,
+                transaction: self.own("holder"),
+                phase: self.own("phase"),
+            },
+            "unexpected" => Refusal::Unexpected { current: detail },
+            "missing" => Refusal::Missing { path: detail },
+            "no-old" => Refusal::NotNixos { current: detail },
+            "no-space" => Refusal::NoSpace { path: detail },
+            "no-tool" => Refusal::NoTool { tool: detail },
+            "boot" => Refusal::NothingBoots { said: detail },
+            "phase" => Refusal::Phase { phase: detail },
+            "early" => Refusal::Early,
+            "unconfirmed" => Refusal::Unconfirmed,
+            "busy" => Refusal::Busy,
+            code => Refusal::Other { code: code.to_owned(), detail },
+        })
+    }
+}
+
+/// What a host runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Probe {
+    /// The system that runs.
+    pub current: StorePath,
+    /// The system that it booted, where it says so.
+    pub booted: Option<StorePath>,
+    /// The system that its profile names.
+    pub profile: Option<StorePath>,
+    /// The generation's number.
+    pub generation: Option<u64>,
+    /// Which boot this is.
+    pub boot_id: String,
+    /// Seconds since then.
+    pub uptime: u64,
+    /// The last activation by nixmox, and where it stands.
+    pub last: Option<Last>,
+}
+
+/// The last activation by nixmox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Last {
+    /// Its number.
+    pub transaction: Transaction,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+impl Probe {
+    pub(super) fn read(reply: &Reply) -> Result<Self, GuardError> {
+        let last = match reply.text("last") {
+            None => None,
+            Some(text) => Some(Last {
+                transaction: Transaction::parse(text)?,
+                standing: Standing::read(reply)?,
+            }),
+        };
+        let generation = reply
+            .text("profile")
+            .and_then(|link| link.strip_suffix("-link")?.rsplit_once('-')?.1.parse().ok());
+        Ok(Self {
+            current: reply.path("current")?,
+            booted: reply.path("booted").ok(),
+            profile: reply.path("profile_system").ok(),
+            generation,
+            boot_id: reply.own("boot"),
+            uptime: reply.number("uptime")?,
+            last,
+        })
+    }
+
+    /// Tells whether the host runs this system and boots it as well, as far as its profile tells.
+    pub fn is_settled_on(&self, toplevel: &StorePath) -> bool {
+        let over = self.last.as_ref().is_none_or(|last| last.standing.phase.is_over());
+        self.current == *toplevel && self.profile.as_ref() == Some(toplevel) && over
+    }
+}
+
+/// Where an activation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// What is done or was done last.
+    pub phase: Phase,
+    /// Why it goes back or went back, in the words of the part on the host.
+    pub reason: String,
+    /// How the new system's activation ended: a number, `timeout`, or a signal's name.
+    pub status: String,
+    /// What runs.
+    pub current: Option<StorePath>,
+    pub(crate) boot: String,
+    pub(crate) state_boot: String,
+    pub(crate) nonce: String,
+}
+
+impl Standing {
+    pub(super) fn read(reply: &Reply) -> Result<Self, GuardError> {
+        let phase = reply.text("phase").and_then(Phase::parse);
+        Ok(Self {
+            phase: phase.ok_or(GuardError::Malformed { what: "phase" })?,
+            reason: reply.own("state.reason"),
+            status: reply.own("state.status"),
+            current: reply.path("current").ok(),
+            boot: reply.own("boot"),
+            state_boot: reply.own("state.boot"),
+            nonce: reply.own("nonce"),
+        })
+    }
+
+    /// Tells whether a reboot came in between.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        !self.phase.is_over() && !self.boot.is_empty() && self.boot != self.state_boot
+    }
+}
+
+/// The phases of an activation on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Phase {
+    /// There is no such activation.
+    None,
+    /// The snapshot was taken.
+    Prepared,
+    /// The new system is activated.
+    Activating,
+    /// The new system runs and waits for confirmations.
+    Awaiting,
+    /// It becomes the one that boots.
+    Committing,
+    /// It is the one that boots.
+    Committed,
+    /// The old system is activated.
+    RollingBack,
+    /// The old system runs.
+    RolledBack,
+    /// The host does not know what it runs.
+    RollbackFailed,
+}
+
+impl Phase {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "none" => Self::None,
+            "prepared" => Self::Prepared,
+            "activating" => Self::Activating,
+            "awaiting" => Self::Awaiting,
+            "committing" => Self::Committing,
+            "committed" => Self::Committed,
+            "rolling-back" => Self::RollingBack,
+            "rolled-back" => Self::RolledBack,
+            "rollback-failed" => Self::RollbackFailed,
+            _ => return None,
+        })
+    }
+
+    /// Tells whether nothing more happens.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::None | Self::Committed | Self::RolledBack | Self::RollbackFailed)
+    }
+}
+
+/// News of an activation.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) standing: Standing,
+    /// What was logged from the offset on.
+    pub(crate) log: Vec<u8>,
+}
+
+impl Followed {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, GuardError> {
+        const MARK: &[u8] = b"\nlog=\n";
+        let at = bytes.windows(MARK.len()).position(|window| window == MARK);
+        let at = at.ok_or(GuardError::Malformed { what: "log" })?;
+        let (head, tail) = bytes.split_at(at);
+        let standing = Standing::read(&Reply::parse(head))?;
+        Ok(Self { standing, log: tail.get(MARK.len()..).unwrap_or_default().to_vec() })
+    }
+}
+
+/// Why the part on the host will not do what it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another deployment has the host.
+    #[error("the host is being deployed by {deployer} ({transaction}, {phase})")]
+    Locked {
+        /// By whom, as they called themselves.
+        deployer: String,
+        /// Which activation.
+        transaction: String,
+        /// Where it stands.
+        phase: String,
+    },
+    /// The host runs another system than it should before anything is done.
+    #[error("the host now runs {current}")]
+    Unexpected {
+        /// What it runs.
+        current: String,
+    },
+    /// The new system is not on the host.
+    #[error("{path} is not on the host, or is no NixOS system")]
+    Missing {
+        /// The path.
+        path: String,
+    },
+    /// What runs is not NixOS, so there is no way back to it.
+    #[error("{current} cannot be gone back to: it is no NixOS system")]
+    NotNixos {
+        /// What runs.
+        current: String,
+    },
+    /// A disk is full.
+    #[error("no space is left at {path} on the host")]
+    NoSpace {
+        /// Where.
+        path: String,
+    },
+    /// A program is missing.
+    #[error("the host has no {tool}")]
+    NoTool {
+        /// Its name.
+        tool: String,
+    },
+    /// What the host would boot is not there, so a power cut would not lead back.
+    #[error("the host would not boot: {said}")]
+    NothingBoots {
+        /// What its loader names.
+        said: String,
+    },
+    /// The activation is in a phase where that cannot be done.
+    #[error("the activation is {phase}")]
+    Phase {
+        /// The phase.
+        phase: String,
+    },
+    /// The last confirmation was just now.
+    #[error("it is too early for another confirmation")]
+    Early,
+    /// There are not enough confirmations.
+    #[error("there are not enough confirmations")]
+    Unconfirmed,
+    /// Another call to the part on the host does not end.
+    #[error("the host's part is busy")]
+    Busy,
+    /// Something else.
+    #[error("{code} {detail}")]
+    Other {
+        /// A word for it.
+        code: String,
+        /// More about it.
+        detail: String,
+    },
+}

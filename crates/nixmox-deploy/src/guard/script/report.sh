@@ -1,0 +1,148 @@
+# --------------------------------------------------------------------- report
+
+# probe -- what a deployer wants to know before it does anything. It changes nothing.
+probe() {
+    boot_id
+    uptime_seconds
+    say version 1
+    say boot "$boot"
+    say uptime "$uptime"
+    say current "$(current_system)"
+    say booted "$(readlink -f /run/booted-system || true)"
+    say profile "$(readlink "$profile" 2>/dev/null || true)"
+    say profile_system "$(readlink -f "$profile" 2>/dev/null || true)"
+    lock_holder
+    [ -z "$holder" ] || say holder "$holder"
+    if _last=$(readlink "$state/last" 2>/dev/null); then
+        txn=${_last##*/}
+        dir=$state/txn/$txn
+        say last "$txn"
+        report_state
+    fi
+}
+
+report_state() {
+    phase_now
+    say phase "$phase"
+    for _name in reason status boot since; do
+        ! value_of "$dir/state" "$_name" || say "state.$_name" "$value"
+    done
+    ! value_of "$dir/confirmed" count || say confirmed "$value"
+}
+
+# status -- where a transaction stands, and what runs.
+status() {
+    use_old_tools
+    boot_id
+    say boot "$boot"
+    say current "$(current_system)"
+    # Whoever may ask this is root, and could read it.
+    ! asked nonce || say nonce "$value"
+    report_state
+}
+
+# follow OFFSET SECONDS -- the state and what was logged from OFFSET on, as soon as there is news.
+follow() {
+    _offset=$1
+    _ticks=$(($2 * 5))
+    phase_now
+    _before=$phase
+    while [ "$_ticks" -gt 0 ]; do
+        _size=$(wc -c <"$dir/log" 2>/dev/null || echo 0)
+        phase_now
+        if [ "$_size" -gt "$_offset" ] || [ "$phase" != "$_before" ] || is_over "$phase"; then
+            break
+        fi
+        sleep 0.2
+        _ticks=$((_ticks - 1))
+    done
+    status
+    say size "${_size:-0}"
+    say log ''
+    tail -c "+$((_offset + 1))" "$dir/log" 2>/dev/null | head -c 65536
+}
+
+# dry TOPLEVEL -- what its activation would change.
+dry() {
+    [ -x "$1/bin/switch-to-configuration" ] || refuse missing "$1"
+    in_time 300 "$1/bin/switch-to-configuration" dry-activate 2>&1
+}
+
+# push TOPLEVEL -- it stays in the store, until another one is pushed.
+push() {
+    [ -e "$1" ] || refuse missing "$1"
+    mkdir -p "$roots"
+    ln -sfn "$1" "$roots/pushed.new" && mv -fT "$roots/pushed.new" "$roots/pushed"
+    say pushed "$1"
+}
+
+# ------------------------------------------------------- what a crash has left
+
+# recover -- settles a transaction that a reboot has interrupted.
+recover() {
+    keep_out
+    phase_now
+    is_over "$phase" || recover_one
+    let_in
+    report_state
+}
+
+# recover_one -- the state is not over, and its boot is not this one. What runs decides: the machine has booted
+# either the old system, which then is all of it again, or the new one, which a commit had made the default.
+recover_one() {
+    boot_id
+    value_of "$dir/state" boot || value=
+    if [ "$value" = "$boot" ]; then
+        is_running activate || is_running commit || is_running rollback || is_waited_for || due
+        return 0
+    fi
+    asked toplevel || value=
+    new=$value
+    if [ "$phase" = committing ] && [ "$(current_system)" = "$new" ]; then
+        let_in
+        launch commit 300 committing || committing
+        return 0
+    fi
+    fact old || value=
+    old=$value
+    if [ "$(current_system)" = "$old" ]; then
+        restore_secrets
+        restore_profile
+        restore_boot
+        value_of "$dir/state" reason && [ -n "$value" ] || value=rebooted
+        enter rolled-back "$value"
+        forget_secrets
+        drop_roots
+        drop_lock
+    else
+        go_back rebooted
+    fi
+}
+
+# Whether some timer is still to come.
+is_waited_for() {
+    for _timer in deadman confirm expire limit again0 again1 again2 again3; do
+        if with_systemd; then
+            systemctl is-active --quiet "$(unit "$_timer").timer" && return 0
+        elif [ -r "$run/$(unit "$_timer").pid" ] && read -r _pid <"$run/$(unit "$_timer").pid" &&
+            kill -0 "$_pid" 2>/dev/null; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# The transaction before this one may have ended with the power.
+recover_last() {
+    _own=$txn
+    if _last=$(readlink "$state/last" 2>/dev/null) && [ "${_last##*/}" != "$_own" ]; then
+        txn=${_last##*/}
+        dir=$state/txn/$txn
+        staged=$run/secrets.$txn
+        phase_now
+        is_over "$phase" || recover_one
+        txn=$_own
+        dir=$state/txn/$txn
+        staged=$run/secrets.$txn
+    fi
+}
