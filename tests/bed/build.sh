@@ -71,6 +71,14 @@ copy_path() {
     local tree=$1 path=$2 target
     if [[ -L $root/$path ]]; then
         target=$(readlink "$root/$path")
+        # Debian's alternatives lie in /etc, which is the host's own.
+        if [[ $target == /etc/alternatives/* ]]; then
+            target=$(chroot "$root" readlink -f "/$path")
+            mkdir -p "$tree/$(dirname "$path")"
+            ln -s "$(realpath -m --relative-to "/$(dirname "$path")" "$target")" "$tree/$path"
+            copy_path "$tree" "${target#/}"
+            return
+        fi
         [[ $target == /* ]] || target=/$(dirname "$path")/$target
         target=$(realpath -ms "$target")
         # bin, sbin and lib are links into usr (merged /usr).
