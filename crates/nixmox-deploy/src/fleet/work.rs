@@ -1,0 +1,96 @@
+//! The steps of one host.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::end::JobError;
+use super::{Job, Settings, Watch};
+use crate::closure::closure_on;
+use crate::{
+    Goal, GuardError, Happening, NixLine, Outcome, PackageChange, Phase, Probe, RemoteCommand,
+    StorePath, activate, package_changes, probe, resume,
+};
+
+/// Between two looks at a host that reboots.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Asks a host what it runs, bringing to its end what another run began there.
+pub(super) async fn ask(
+    job: &Job,
+    settings: &Settings,
+    watch: &Watch,
+) -> Result<Probe, GuardError> {
+    watch.events.send(job.host.node(), Happening::Phase(Phase::Probe));
+    let found = probe(&job.host).await?;
+    let begun = found.last.as_ref().filter(|last| !last.standing.phase.is_over());
+    let Some(last) = begun.filter(|_| settings.adopt) else { return Ok(found) };
+    // However that ended, the host is asked again what it runs.
+    let _ = resume(&job.host, &last.transaction, &job.request, &watch.events).await;
+    probe(&job.host).await
+}
+
+/// Brings the closure to the host.
+pub(super) async fn bring(job: &Job, settings: &Settings, watch: &Watch) -> Result<(), JobError> {
+    let node = job.host.node();
+    let lines = |line: NixLine| match line {
+        NixLine::Text(text) => watch.events.send(node, Happening::Log(text)),
+        NixLine::Progress { done, total } => {
+            watch.events.send(node, Happening::Progress { done, total });
+        }
+    };
+    let derivation = job.system.derivation.as_ref().filter(|_| job.build_on_remote);
+    let brought = match derivation {
+        Some(derivation) => {
+            watch.events.send(node, Happening::Phase(Phase::Build));
+            settings.nix.build_on(&job.host, derivation, &lines).await
+        }
+        None => {
+            watch.events.send(node, Happening::Phase(Phase::Copy));
+            settings.nix.copy(&job.host, &job.system.toplevel, settings.substitute, &lines).await
+        }
+    };
+    brought.map_err(JobError::Copy)
+}
+
+/// Returns what differs between what a host runs and what it is to run, if it can tell.
+pub(super) async fn changes(job: &Job, before: &StorePath) -> Vec<PackageChange> {
+    let before = closure_on(&job.host, before).await;
+    let after = closure_on(&job.host, &job.system.toplevel).await;
+    match (before, after) {
+        (Ok(before), Ok(after)) => package_changes(&before, &after),
+        _ => Vec::new(),
+    }
+}
+
+/// Activates, and reboots where that is asked.
+pub(super) async fn go(job: &Job, settings: &Settings, watch: &Watch) -> Result<Outcome, JobError> {
+    let outcome = activate(&job.host, &job.request, &watch.events).await?;
+    let kept = matches!(outcome, Outcome::Activated { .. } | Outcome::WillBoot);
+    let persistent = matches!(job.request.goal, Goal::Switch | Goal::Boot);
+    match settings.reboot.filter(|_| kept && persistent) {
+        Some(limit) => reboot(job, watch, limit).await.map(|()| outcome),
+        None => Ok(outcome),
+    }
+}
+
+/// Reboots a host and waits until it runs its new system in another boot.
+async fn reboot(job: &Job, watch: &Watch, limit: Duration) -> Result<(), JobError> {
+    let wanted = &job.system.toplevel;
+    watch.events.send(job.host.node(), Happening::Phase(Phase::Reboot));
+    let before = probe(&job.host).await.map_err(JobError::Probe)?;
+    let command = RemoteCommand::new(["systemctl", "reboot"]).map_err(GuardError::from);
+    // The connection may end before the answer does.
+    let _ = job.host.run_fresh(&command.map_err(JobError::Probe)?).await;
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        sleep(LOOK).await;
+        job.host.close().await;
+        let Ok(now) = probe(&job.host).await else { continue };
+        if now.boot_id != before.boot_id {
+            let good = now.current == *wanted;
+            return if good { Ok(()) } else { Err(JobError::Reboot { wanted: wanted.clone() }) };
+        }
+    }
+    Err(JobError::Reboot { wanted: wanted.clone() })
+}
