@@ -111,23 +111,27 @@ fn full(dir: &Path) -> Vec<PathBuf> {
     vec![dir.join("repo"), dir.join("script")]
 }
 
-/// The program under test. Only some ways of running tests build examples, and an old one must
-/// not be judged; so it is built here, where mostly nothing is left to do.
+/// The program under test, beside this test, where cargo builds it together with all tests of the workspace.
+///
+/// It is not built here: with one package selected its dependencies would be compiled again with other features. An
+/// old one must not be judged.
 fn subject() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--package=nixmox-secrets", "--example=commit"])
-            .arg("--message-format=json")
-            .output()
-            .expect("cargo cannot be run");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-        let built = messages.filter_map(|message: Result<serde_json::Value, _>| {
-            message.ok()?.get("executable")?.as_str().map(PathBuf::from)
-        });
-        built.last().expect("cargo named no program")
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        // target/debug/deps/TEST
+        let test = std::env::current_exe().unwrap();
+        let path = test.ancestors().nth(2).unwrap().join("examples/commit");
+        let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+        let sources = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
+        let mut sources = sources.split_whitespace().skip(1).map(Path::new);
+        let built = modified(&path);
+        assert!(
+            built.is_some() && sources.all(|source| modified(source).is_some_and(|at| Some(at) <= built)),
+            "{} is missing or older than its sources: run the tests with `cargo nextest run --workspace`, or build \
+             it with `cargo build --workspace --examples`",
+            path.display()
+        );
+        path
     })
 }
 

@@ -59,7 +59,7 @@ fn check(editor: &str, keys: &[&str]) {
     let (home, shm) = (home(), tempfile::tempdir_in("/dev/shm").unwrap());
     let place = shm.path().display().to_string();
     let command = at_home(editor, home.path());
-    let mut pty = start(home.path(), &example(), &["edit", &place, "1", &command]);
+    let mut pty = start(home.path(), example(), &["edit", &place, "1", &command]);
     pty.expect("first line");
     assert_eq!(files(shm.path()), ["secrets.nix"], "while {editor} runs");
     press(&mut pty, keys);
@@ -113,7 +113,7 @@ fn nano_leaves_nothing() {
 fn vim_can_be_left_with_an_error() {
     let (home, shm) = (home(), tempfile::tempdir_in("/dev/shm").unwrap());
     let place = shm.path().display().to_string();
-    let mut pty = start(home.path(), &example(), &["edit", &place, "1", "vim"]);
+    let mut pty = start(home.path(), example(), &["edit", &place, "1", "vim"]);
     pty.expect("first line");
     press(&mut pty, &[":cq\r"]);
     pty.expect("vim failed (exit status: 1)");
@@ -124,7 +124,7 @@ fn vim_can_be_left_with_an_error() {
 fn vim_that_is_ended_leaves_nothing() {
     let (home, shm) = (home(), tempfile::tempdir_in("/dev/shm").unwrap());
     let place = shm.path().display().to_string();
-    let mut pty = start(home.path(), &example(), &["edit", &place, "1", "vim"]);
+    let mut pty = start(home.path(), example(), &["edit", &place, "1", "vim"]);
     pty.expect("first line");
     press(&mut pty, &["ounsaved"]);
     pty.signal(rustix::process::Signal::TERM);

@@ -46,7 +46,7 @@ impl Bench {
 
     fn edit(&self, editor: &str, times: &str) -> Pty {
         let place = self.shm.path().display().to_string();
-        Pty::run(&example(), &["edit", &place, times, editor])
+        Pty::run(example(), &["edit", &place, times, editor])
     }
 
     #[track_caller]
@@ -59,7 +59,7 @@ impl Bench {
 
 #[test]
 fn a_hidden_value_is_read_and_not_shown() {
-    let mut pty = Pty::run(&example(), &["secret"]);
+    let mut pty = Pty::run(example(), &["secret"]);
     pty.expect("value: ");
     assert!(!pty.echoes(), "the terminal shows what is typed");
     pty.send("hunter2\r");
@@ -72,7 +72,7 @@ fn a_hidden_value_is_read_and_not_shown() {
 
 #[test]
 fn more_than_a_kernels_line_can_be_pasted() {
-    let mut pty = Pty::run(&example(), &["secret"]);
+    let mut pty = Pty::run(example(), &["secret"]);
     pty.expect("value: ");
     for _ in 0..100 {
         pty.send(&"x".repeat(100));
@@ -85,7 +85,7 @@ fn more_than_a_kernels_line_can_be_pasted() {
 fn what_a_prompt_cannot_take_is_refused() {
     #[track_caller]
     fn check(keys: &str, expect: &str) {
-        let mut pty = Pty::run(&example(), &["secret"]);
+        let mut pty = Pty::run(example(), &["secret"]);
         pty.expect("value: ");
         pty.send(keys);
         pty.expect(expect);
@@ -100,7 +100,7 @@ fn what_a_prompt_cannot_take_is_refused() {
 
 #[test]
 fn ctrl_c_at_a_prompt_gives_the_terminal_back() {
-    let mut pty = Pty::run(&example(), &["secret"]);
+    let mut pty = Pty::run(example(), &["secret"]);
     pty.expect("value: ");
     pty.send("hunt\x03");
     let end = pty.end();
@@ -110,7 +110,7 @@ fn ctrl_c_at_a_prompt_gives_the_terminal_back() {
 
 #[test]
 fn sigterm_at_a_prompt_gives_the_terminal_back() {
-    let mut pty = Pty::run(&example(), &["secret"]);
+    let mut pty = Pty::run(example(), &["secret"]);
     pty.expect("value: ");
     pty.signal(Signal::TERM);
     let end = pty.end();
@@ -121,7 +121,7 @@ fn sigterm_at_a_prompt_gives_the_terminal_back() {
 fn questions_are_answered() {
     #[track_caller]
     fn check(keys: &str, expect: &str) {
-        let mut pty = Pty::run(&example(), &["confirm"]);
+        let mut pty = Pty::run(example(), &["confirm"]);
         pty.expect("sure? [y/N] ");
         pty.send(keys);
         pty.expect(expect);
@@ -139,7 +139,7 @@ fn nobody_is_asked_without_a_terminal() {
     #[track_caller]
     fn check(what: &str) {
         let output = Command::new("setsid")
-            .args(["--wait", &example(), what])
+            .args(["--wait", example(), what])
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -153,7 +153,7 @@ fn nobody_is_asked_without_a_terminal() {
 
 #[test]
 fn a_terminal_is_no_pipe() {
-    let mut pty = Pty::run(&example(), &["stdin"]);
+    let mut pty = Pty::run(example(), &["stdin"]);
     pty.expect("error: standard input is a terminal");
     assert_eq!(pty.end().code, Some(1));
 }
@@ -307,7 +307,7 @@ fn a_small_limit_on_locked_memory_breaks_nothing() {
     // As somebody who may not lift the limit.
     let output = Command::new("setpriv")
         .args(["--bounding-set=-all", "--inh-caps=-all", "prlimit", "--memlock=65536:65536"])
-        .args([example().as_str(), "harden"])
+        .args([example(), "harden"])
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();

@@ -1,7 +1,8 @@
 //! A program behind a terminal of its own.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
@@ -17,23 +18,28 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 /// Long enough for any machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Path of the example program. Only some ways of running tests build examples, and an old one must not be judged;
-/// so it is built here, where mostly nothing is left to do.
-pub(crate) fn example() -> String {
-    static BUILT: OnceLock<String> = OnceLock::new();
-    let build = || {
-        let output = Command::new(env!("CARGO"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--package=nixmox-cli", "--example=ask", "--message-format=json"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let messages = String::from_utf8(output.stdout).unwrap();
-        let path =
-            messages.split_once("\"executable\":\"").and_then(|(_, rest)| rest.split_once('"'));
-        path.unwrap().0.to_owned()
-    };
-    BUILT.get_or_init(build).clone()
+/// Path of the example program, beside this test, where cargo builds it together with all tests of the workspace.
+///
+/// It is not built here: with one package selected its dependencies would be compiled again with other features. An
+/// old one must not be judged.
+pub(crate) fn example() -> &'static str {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        // target/debug/deps/TEST
+        let test = std::env::current_exe().unwrap();
+        let path = test.ancestors().nth(2).unwrap().join("examples/ask");
+        let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+        let sources = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
+        let mut sources = sources.split_whitespace().skip(1).map(Path::new);
+        let built = modified(&path);
+        assert!(
+            built.is_some() && sources.all(|source| modified(source).is_some_and(|at| Some(at) <= built)),
+            "{} is missing or older than its sources: run the tests with `cargo nextest run --workspace`, or build \
+             it with `cargo build --workspace --examples`",
+            path.display()
+        );
+        path.to_str().unwrap().to_owned()
+    })
 }
 
 /// A running program, its terminal, and what it has shown.
