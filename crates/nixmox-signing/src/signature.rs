@@ -2,10 +2,16 @@
 
 use std::fmt;
 
-use ssh_key::{LineEnding, SshSig};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ssh_key::{Algorithm, LineEnding, SshSig};
 
 use crate::{KeyError, MAX_TEXT, PublicKey, SignatureError};
 
+/// Flags and counter behind a token's signature, in bytes.
+const TRAILER: usize = 5;
+/// Width of the armor.
+const COLUMNS: usize = 70;
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----\n";
 
@@ -40,9 +46,7 @@ impl Signature {
             return Err(malformed);
         }
         // Nor are the lengths within the signature's frame: only the one text that it has is taken.
-        let canonical =
-            signature.to_pem(LineEnding::LF).is_ok_and(|pem| pem == format!("{armor}{END}"));
-        if !canonical {
+        if armored(&signature).is_none_or(|text| text != format!("{armor}{END}")) {
             return Err(malformed);
         }
         Ok((Self(signature), rest))
@@ -76,9 +80,30 @@ impl Signature {
     }
 }
 
+/// Writes the one text of a signature.
+///
+/// Of a token's P-256 signature, `ssh-key` counts flags and counter, which stand behind it, to its length; so that
+/// length is put right. The whole has the same number of bytes either way.
+fn armored(signature: &SshSig) -> Option<String> {
+    let text = signature.to_pem(LineEnding::LF).ok()?;
+    if signature.algorithm() != Algorithm::SkEcdsaSha2NistP256 {
+        return Some(text);
+    }
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut bytes = STANDARD.decode(body).ok()?;
+    let counted = signature.signature_bytes().len();
+    let end = bytes.len().checked_sub(counted)?;
+    let length = u32::try_from(counted.checked_sub(TRAILER)?).ok()?.to_be_bytes();
+    bytes.get_mut(end.checked_sub(length.len())?..end)?.copy_from_slice(&length);
+    let body = STANDARD.encode(bytes);
+    let lines = body.as_bytes().chunks(COLUMNS).filter_map(|line| std::str::from_utf8(line).ok());
+    let lines: String = lines.map(|line| format!("{line}\n")).collect();
+    Some(format!("{BEGIN}\n{lines}{END}"))
+}
+
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_pem(LineEnding::LF).map_err(|_| fmt::Error)?)
+        f.write_str(&armored(&self.0).ok_or(fmt::Error)?)
     }
 }
 
