@@ -8,6 +8,7 @@
 //! | sit at its terminal | [`Pty`] |
 //! | find what it left of a secret anywhere | [`TestEnv::holders`] |
 //! | have hosts to deploy to, which can be cut off, reset and broken | [`Bed`], [`Fleet`] |
+//! | deploy to one of them and be killed at it | [`Deployment`] |
 //!
 //! Needs Linux with a tmpfs on `/dev/shm`, and strace, git, `setsid` and `script` (Debian: strace, git, util-linux,
 //! bsdutils). Beds need root and more (`docs/testbed.md`). What is missing fails the test.
@@ -20,6 +21,7 @@
 )]
 
 mod bed;
+mod deployment;
 mod env;
 mod fleet;
 mod program;
@@ -28,6 +30,7 @@ mod search;
 mod trace;
 
 pub use bed::{Bed, BedHost, Fleet, NIX_CONFIG, eventually, nix};
+pub use deployment::{Deployment, Ended};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
 pub use program::{manifest_program, program, sops_program};

@@ -60,9 +60,7 @@ fn sshd_stops_with_and_without_its_sessions() {
     let host = bed.host(1);
     thread::scope(|scope| {
         let session = scope.spawn(|| host.ssh("touch /run/in; sleep 2; echo still here"));
-        eventually("the session has begun", || {
-            host.try_exec(&["test", "-e", "/run/in"]).code == Some(0)
-        });
+        eventually("the session has begun", || host.has("/run/in"));
         host.kill_sshd();
         let said = host.ssh("true").err;
         assert!(said.contains("refused"), "{said}");
@@ -72,9 +70,7 @@ fn sshd_stops_with_and_without_its_sessions() {
     host.wait();
     thread::scope(|scope| {
         let session = scope.spawn(|| host.ssh("touch /run/in2; sleep 1000"));
-        eventually("the session has begun", || {
-            host.try_exec(&["test", "-e", "/run/in2"]).code == Some(0)
-        });
+        eventually("the session has begun", || host.has("/run/in2"));
         host.kill_sessions();
         assert_eq!(session.join().unwrap().code, Some(255));
     });

@@ -132,9 +132,7 @@ fn waits_for_a_unit(host: BedHost<'_>, system: &str) {
 fn kills_sessions(host: BedHost<'_>, system: &str) {
     thread::scope(|scope| {
         let session = scope.spawn(|| host.ssh("touch /run/in; sleep 1000"));
-        eventually("the session has begun", || {
-            host.try_exec(&["test", "-e", "/run/in"]).code == Some(0)
-        });
+        eventually("the session has begun", || host.has("/run/in"));
         switch(host, system, "switch");
         assert_eq!(session.join().unwrap().code, Some(255));
     });

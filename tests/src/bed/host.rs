@@ -39,6 +39,11 @@ impl BedHost<'_> {
         key.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
     }
 
+    /// Returns the settings of an ssh client that knows the bed's hosts.
+    pub fn ssh_config(self) -> PathBuf {
+        self.bed.ssh_config()
+    }
+
     fn file(self, name: &str) -> PathBuf {
         self.bed.state.path().join("hosts").join(self.number.to_string()).join(name)
     }
@@ -239,6 +244,30 @@ impl BedHost<'_> {
     pub fn boot_default(self) -> String {
         let init = r"s|^ *APPEND init=\(.*\)/init.*|\1|p";
         self.sh(&format!("sed -n '{init}' /boot/extlinux/extlinux.conf | head -n 1"))
+    }
+
+    /// Demands that a system runs, is the profile, and boots next.
+    ///
+    /// # Panics
+    ///
+    /// When it is not so.
+    #[track_caller]
+    pub fn runs_and_boots(self, system: &str) {
+        assert_eq!(self.current_system(), system, "what runs");
+        assert_eq!(self.profile(), system, "the profile");
+        assert_eq!(self.boot_default(), system, "what boots");
+    }
+
+    /// Returns the state of the last deployment, as the host has written it down; empty when there was none.
+    pub fn phase(self) -> String {
+        let state = self.try_exec(&["cat", "/var/lib/nixmox/last/state"]).out;
+        let line = state.lines().find_map(|line| line.strip_prefix("phase="));
+        line.unwrap_or_default().to_owned()
+    }
+
+    /// Tells whether it has a file.
+    pub fn has(self, path: &str) -> bool {
+        self.try_exec(&["test", "-e", path]).code == Some(0)
     }
 
     /// Returns its root directory, seen from here.
