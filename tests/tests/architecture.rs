@@ -43,9 +43,10 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// What no library may know: programs and packages that only judge or measure.
-const NO_LIBRARIES: [&str; 6] = [
+const NO_LIBRARIES: [&str; 7] = [
     "nixmox-secrets-cli",
     "nixmox-sops-cli",
+    "nixmox-deploy-cli",
     "nixmox-manifest-cli",
     "nixmox-tests",
     "nixmox-benches",

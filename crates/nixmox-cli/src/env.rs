@@ -28,6 +28,11 @@ pub fn scrubbed(mut command: Command) -> Command {
     command
 }
 
+/// Lists the variables that [`scrubbed`] takes out, for children that somebody else starts.
+pub fn secret_variables() -> Vec<OsString> {
+    env::vars_os().filter(|(name, value)| is_secret(name, value)).map(|(name, _)| name).collect()
+}
+
 fn is_secret(name: &OsStr, value: &OsString) -> bool {
     let name = name.as_bytes();
     let holds = |part: &str| {

@@ -31,6 +31,12 @@ pub enum Exit {
     NoFileForKeys,
     /// A file was changed by someone without its key.
     MacMismatch,
+    /// Hosts went back to the system that they had, or were not touched because another failed; all are well.
+    RolledBack,
+    /// A host failed, or it is not known what it runs.
+    HostFailed,
+    /// Hosts run something else than the plan saw.
+    Stale,
     /// The path to extract is not one.
     TreePath,
     /// The file is empty.
@@ -53,7 +59,7 @@ pub enum Exit {
 
 impl Exit {
     /// Every way to end, by number.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -66,6 +72,9 @@ impl Exit {
         Self::DecryptTree,
         Self::NoFileForKeys,
         Self::MacMismatch,
+        Self::RolledBack,
+        Self::HostFailed,
+        Self::Stale,
         Self::TreePath,
         Self::EmptyFile,
         Self::NoFile,
@@ -92,6 +101,9 @@ impl Exit {
             Self::DecryptTree => 25,
             Self::NoFileForKeys => 49,
             Self::MacMismatch => 51,
+            Self::RolledBack => 70,
+            Self::HostFailed => 71,
+            Self::Stale => 72,
             Self::TreePath => 91,
             Self::EmptyFile => 92,
             Self::NoFile => 100,
@@ -119,6 +131,11 @@ impl Exit {
             Self::DecryptTree => "a value does not open",
             Self::NoFileForKeys => "keys cannot be changed in a file that does not exist",
             Self::MacMismatch => "MAC mismatch: the file was changed without its key",
+            Self::RolledBack => {
+                "hosts are back on the system that they had, or were not touched; all are well"
+            }
+            Self::HostFailed => "a host failed, or it is not known what it runs",
+            Self::Stale => "hosts run something else than the plan saw; nothing was done",
             Self::TreePath => "the path to extract is not one",
             Self::EmptyFile => "the file is empty",
             Self::NoFile => "the file does not exist",

@@ -43,7 +43,7 @@ pub mod plaintext;
 pub mod prompt;
 pub mod terminal;
 
-pub use env::scrubbed;
+pub use env::{scrubbed, secret_variables};
 pub use exit::Exit;
 pub use failure::{Failure, Snippet};
 pub use guard::run_child;

@@ -28,6 +28,8 @@ pub struct Job {
     pub host: Host,
     /// Whether it builds its system itself.
     pub build_on_remote: bool,
+    /// Whether the system is in its store already, and nothing is built or copied.
+    pub there: bool,
     /// Its system.
     pub system: System,
     /// What is asked of it; the system in it is that one.

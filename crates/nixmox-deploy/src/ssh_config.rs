@@ -147,7 +147,11 @@ fn own_config(
     let known_hosts = quoted(known_hosts)?;
     let mut text = String::new();
     for target in targets {
-        let _ = writeln!(text, "Host {}\n    HostName {}", target.node, target.address);
+        let _ = writeln!(text, "Host {}", target.node);
+        // Without an address of its own, the user's configuration may know one.
+        if target.address.as_str() != target.node.as_str() {
+            let _ = writeln!(text, "    HostName {}", target.address);
+        }
         if let Some(user) = &target.user {
             let _ = writeln!(text, "    User {user}");
         }

@@ -3,6 +3,7 @@
 use nixmox_hostkey::HostPublicKey;
 use nixmox_sops::{Identities, Recipient};
 use nixmox_topology::NodeName;
+use nixmox_tree::SecretString;
 
 use crate::Error;
 use crate::fleet::Fleet;
@@ -30,6 +31,43 @@ pub fn host_recipient(fleet: &Fleet, host: &str) -> Result<Recipient, Error> {
 /// [`Error::NoSuchHost`], [`Error::NoHostKey`], [`Error::HostKey`].
 pub fn host_public_key(fleet: &Fleet, host: &str) -> Result<HostPublicKey, Error> {
     find(fleet, host)?.1.public_key()
+}
+
+/// Returns the public keys that a host may answer with: its own, and the one that it is to get while its key is being
+/// replaced; none when it has no key. What vouches for them, see [`host_recipient`].
+///
+/// # Errors
+///
+/// [`Error::NoSuchHost`], [`Error::HostKey`].
+pub fn host_public_keys(fleet: &Fleet, host: &str) -> Result<Vec<HostPublicKey>, Error> {
+    let host = known_host(&fleet.topology, host)?;
+    let files = HostFiles::read(fleet, host)?;
+    let mut keys = Vec::new();
+    if files.key_pair(host)?.is_some() {
+        keys.push(files.public_key()?);
+    }
+    if files.next_pair(host)?.is_some() {
+        keys.push(files.next_public_key()?);
+    }
+    Ok(keys)
+}
+
+/// Opens the private key that a host is to get, in OpenSSH's form; `None` when its key is not being replaced.
+///
+/// # Errors
+///
+/// As [`host_recipient`], and [`Error::Open`] when no identity opens the sealed key.
+pub fn next_host_key(
+    fleet: &Fleet,
+    host: &str,
+    identities: &Identities,
+) -> Result<Option<SecretString>, Error> {
+    let Ok(host) = known_host(&fleet.topology, host) else { return Ok(None) };
+    let files = HostFiles::read(fleet, host)?;
+    if files.next_pair(host)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(files.open_next_key(identities)?.to_openssh(host)))
 }
 
 /// Returns the path of a host's sealed file, where it lies now.

@@ -145,7 +145,9 @@ impl Run {
 
     /// Builds everything that is needed, and keeps it.
     async fn build(&mut self) {
-        let here = |job: &&Arc<Job>| !job.build_on_remote || job.system.derivation.is_none();
+        let here = |job: &&Arc<Job>| {
+            !job.there && (!job.build_on_remote || job.system.derivation.is_none())
+        };
         let open = self.jobs.iter().filter(|(node, _)| !self.ends.contains_key(*node));
         let jobs: Vec<_> = open.map(|(_, job)| job).filter(here).cloned().collect();
         if jobs.is_empty() {

@@ -33,6 +33,9 @@ pub(super) async fn ask(
 /// Brings the closure to the host.
 pub(super) async fn bring(job: &Job, settings: &Settings, watch: &Watch) -> Result<(), JobError> {
     let node = job.host.node();
+    if job.there {
+        return Ok(());
+    }
     let lines = |line: NixLine| match line {
         NixLine::Text(text) => watch.events.send(node, Happening::Log(text)),
         NixLine::Progress { done, total } => {

@@ -194,20 +194,22 @@ impl Journal {
         self.write(&Line::of(event));
     }
 
-    /// Writes how a node ended.
+    /// Writes how a node ended, and returns the line.
     pub fn done(
         &self,
         node: &NodeName,
         verdict: Verdict,
         message: &str,
         systems: [Option<String>; 2],
-    ) {
+    ) -> Line {
         let [before, after] = systems;
         let (at, node, message) = (millis(SystemTime::now()), node.to_string(), message.to_owned());
-        self.write(&Line::Done { at, node, verdict, message, before, after });
+        let line = Line::Done { at, node, verdict, message, before, after };
+        self.write(&line);
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         // A node whose end is lost is asked once more.
         let _ = events.sync_data();
+        line
     }
 
     /// Writes how the run ended.

@@ -1,0 +1,330 @@
+//! The command line.
+
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use nixmox_cli::Switches;
+use nixmox_deploy::{OnFailure, Share};
+
+/// Bring hosts to what the repository says, in order, and back when they are not well.
+///
+/// Every host is brought to its new system behind a guard that runs on the host itself: unless the new system is seen
+/// healthy and reachable, over new connections, the host goes back to the system that it had. Nothing that outlives a
+/// reboot is changed before that.
+#[derive(Parser, Debug)]
+#[command(name = "nixmox-deploy", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    after_help = "Start with `nixmox-deploy status --all`, then `nixmox-deploy plan --all`, then `nixmox-deploy NODE`."
+)]
+pub(crate) struct Args {
+    /// The fleet's directory; without it the nearest one upwards from here.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) repo: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) switches: Switches,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) deploy: Deploy,
+}
+
+/// How hosts are reached, and where runs are kept.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Connect {
+    /// Read this configuration of ssh instead of ~/.ssh/config and the system's; may be given several times.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ssh_config: Vec<PathBuf>,
+    /// Write down and accept the key of a host that neither the repository nor you know.
+    #[arg(long, global = true)]
+    pub(crate) accept_new: bool,
+    /// Where runs are recorded; without it below ~/.local/state/nixmox.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) runs: Option<PathBuf>,
+    /// How many hosts are asked at once.
+    #[arg(long, global = true, value_name = "N", default_value = "64")]
+    pub(crate) probe_jobs: NonZeroUsize,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Bring hosts to their systems; what is done without a command as well
+    Deploy(Deploy),
+    /// Write what a deployment would do to a file, and show it
+    Plan(MakePlan),
+    /// Do what a plan says, if all its hosts still run what the plan saw
+    Apply(Apply),
+    /// Go on with a run that was cut short
+    Resume(Resume),
+    /// Watch a run that goes on in another terminal
+    Attach(OneRun),
+    /// Have hosts go back whose activation is not over
+    Abort(Which),
+    /// Show what hosts run
+    Status(Which),
+    /// List the runs from here, or the generations of hosts
+    History(Which),
+    /// Bring hosts back to an earlier generation
+    Rollback(Rollback),
+    /// Run a command on hosts
+    Exec(Exec),
+    /// Print the log of a host from a run
+    Logs(Logs),
+    /// Show in which order hosts are activated
+    Graph(Graph),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for every command
+    Man {
+        /// Write a page for each command to this directory.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Which hosts are meant.
+#[derive(ClapArgs, Debug, Clone, Default)]
+pub(crate) struct Which {
+    /// Nodes, groups, patterns (`web*`), tags (`@edge`); joined with `&`, `|`, `!` and parentheses.
+    #[arg(value_name = "NODE|GROUP|SELECTOR")]
+    pub(crate) selectors: Vec<String>,
+    /// Every host.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Of those, the hosts that the last run did not bring to where they should be.
+    #[arg(long)]
+    pub(crate) failed: bool,
+}
+
+/// Where systems come from.
+#[derive(ClapArgs, Debug, Clone, Default)]
+pub(crate) struct From {
+    /// The flake whose nixosConfigurations and darwinConfigurations are meant; without it the fleet's directory.
+    #[arg(long, value_name = "FLAKE", conflicts_with_all = ["paths", "build_command"])]
+    pub(crate) flake: Option<String>,
+    /// Take the systems from a file: JSON `{"node": "/nix/store/…"}`, or a line `node /nix/store/…` each.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) paths: Option<PathBuf>,
+    /// Take the systems from a command that prints the same; it gets the nodes' names as arguments.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "paths")]
+    pub(crate) build_command: Option<String>,
+    /// How many evaluations run at once, each for its part of the hosts; memory is needed for each.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) eval_jobs: Option<NonZeroUsize>,
+    /// Set an option of Nix; may be given several times.
+    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"])]
+    pub(crate) option: Vec<String>,
+}
+
+/// Arguments of a deployment.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Only those that do not run what they should; the others are asked, and left alone.
+    #[arg(long)]
+    pub(crate) changed: bool,
+    #[command(flatten)]
+    pub(crate) from: From,
+    /// What is done with the systems.
+    #[arg(long, value_enum, default_value = "switch")]
+    pub(crate) goal: GoalArg,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// What is done with systems.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoalArg {
+    /// Run them now and boot them from now on.
+    Switch,
+    /// Boot them from the next boot on.
+    Boot,
+    /// Run them until the next boot.
+    Test,
+    /// Have the hosts say what would change.
+    DryActivate,
+    /// Build them here.
+    Build,
+    /// Bring them into the hosts' stores.
+    Push,
+}
+
+/// How a deployment is done.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct How {
+    /// As --goal test: what is deployed is gone with the next boot.
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// Reboot each host into its new system, and wait for it.
+    #[arg(long)]
+    pub(crate) reboot: bool,
+    /// How long a reboot may take.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub(crate) reboot_timeout: Duration,
+    /// So many hosts go first (3, or 10%); when one of them fails, no other is touched.
+    #[arg(long, value_name = "N|%", value_parser = Share::parse)]
+    pub(crate) canary: Option<Share>,
+    /// So many hosts at a time; given several times: one size after the other, the last repeated.
+    #[arg(long, value_name = "N|%", value_parser = Share::parse)]
+    pub(crate) batch: Vec<Share>,
+    /// What a failure does to the hosts that were not begun.
+    #[arg(long, value_enum, default_value = "stop", value_name = "WHAT")]
+    pub(crate) on_failure: OnFailureArg,
+    /// How many derivations Nix builds at once; without it as Nix is configured.
+    #[arg(long, value_name = "N")]
+    pub(crate) build_jobs: Option<NonZeroUsize>,
+    /// How many closures are copied at once.
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub(crate) copy_jobs: NonZeroUsize,
+    /// How many hosts are activated at once.
+    #[arg(long, value_name = "N", default_value = "16")]
+    pub(crate) activate_jobs: NonZeroUsize,
+    /// Let hosts fetch what they can from their own caches.
+    #[arg(long)]
+    pub(crate) substitute: bool,
+    /// How long an activation may take.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub(crate) activation_timeout: Duration,
+    /// How long a new system has to be seen healthy and reachable.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) confirm_timeout: Duration,
+    /// How long after the first confirmation the second one is made.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) dwell: Duration,
+    /// Take a system though units of it did not start.
+    #[arg(long)]
+    pub(crate) accept_failed_units: bool,
+    /// Let a host reboot when it could not go back and sees itself that nobody reaches it.
+    #[arg(long)]
+    pub(crate) reboot_on_failed_rollback: bool,
+    /// One more check of every host: `unit:NAME`, `tcp:PORT`, `http:PORT/PATH`, `cmd:COMMAND`.
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Vec<String>,
+    /// Deploy though the check of the fleet's sealed files was not made.
+    #[arg(long)]
+    pub(crate) danger_skip_check: bool,
+}
+
+/// What a failure does.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFailureArg {
+    /// Nothing new is begun.
+    Stop,
+    /// Only those that need the failed host are skipped.
+    Continue,
+    /// Nothing new is begun, and every host that this run has changed goes back.
+    Rollback,
+}
+
+impl std::convert::From<OnFailureArg> for OnFailure {
+    fn from(arg: OnFailureArg) -> Self {
+        match arg {
+            OnFailureArg::Stop => Self::Stop,
+            OnFailureArg::Continue => Self::Continue,
+            OnFailureArg::Rollback => Self::RollBack,
+        }
+    }
+}
+
+/// Arguments of `plan`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct MakePlan {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) from: From,
+    /// What is to be done with the systems.
+    #[arg(long, value_enum, default_value = "switch")]
+    pub(crate) goal: GoalArg,
+    /// Where the plan is written; without it, it is only shown.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Arguments of `apply`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Apply {
+    /// The plan.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) plan: PathBuf,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// Arguments of `resume`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Resume {
+    /// The run; without it the last one.
+    pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// Arguments of `attach`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct OneRun {
+    /// The run; without it the last one.
+    pub(crate) run: Option<String>,
+}
+
+/// Arguments of `rollback`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Rollback {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The generation's number; without it the one before the current one.
+    #[arg(long, value_name = "GENERATION")]
+    pub(crate) to: Option<u64>,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// Arguments of `exec`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How long it may take.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// The command, which the hosts' sh runs.
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// Arguments of `logs`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Logs {
+    /// The host; `build` for what Nix said.
+    pub(crate) node: String,
+    /// The run; without it the last one.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+}
+
+/// Arguments of `graph`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Graph {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// In the language of Graphviz.
+    #[arg(long)]
+    pub(crate) dot: bool,
+}
+
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: NonZeroU16 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Ok(Duration::from_secs(u64::from(seconds.get())))
+}

@@ -1,0 +1,133 @@
+//! What hosts run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nixmox_cli::terminal::{Table, width};
+use nixmox_cli::{Exit, Failure};
+use nixmox_deploy::{GuardError, GuardPhase, Probe, each, probe};
+use nixmox_topology::NodeName;
+use serde_json::json;
+
+use crate::args::{Args, Which};
+use crate::fleet::Fleet;
+use crate::{jobs, run, ssh};
+
+/// What each host answers.
+pub(crate) type Probes = BTreeMap<NodeName, Result<Probe, GuardError>>;
+
+/// Asks hosts what they run, all at once.
+pub(crate) fn ask(
+    args: &Args,
+    fleet: &Fleet,
+    nodes: &BTreeSet<NodeName>,
+) -> Result<Probes, Failure> {
+    let targets = jobs::targets(fleet, nodes)?;
+    let listed: Vec<_> = targets.values().cloned().collect();
+    let files = ssh::files(&args.connect, &listed)?;
+    let hosts = ssh::hosts(&targets, &files);
+    let at_once = args.connect.probe_jobs;
+    let asked = run::runtime()?.block_on(each(hosts, at_once, |host| async move {
+        let answer = probe(&host).await;
+        host.close().await;
+        answer
+    }));
+    Ok(asked.into_iter().collect())
+}
+
+/// Shows what hosts run, and whether they boot it too.
+pub(crate) fn status(args: &Args, which: &Which) -> Result<Exit, Failure> {
+    let fleet = Fleet::open(args, &BTreeSet::new())?;
+    let nodes = fleet.select(args, which)?;
+    let probes = ask(args, &fleet, &nodes)?;
+    if args.switches.json {
+        let all: serde_json::Map<_, _> =
+            probes.iter().map(|(node, probe)| (node.to_string(), as_json(probe))).collect();
+        super::print(format!("{}\n", serde_json::Value::Object(all)).as_bytes())?;
+    } else {
+        table(&probes)?;
+    }
+    let failed = probes.values().any(Result::is_err);
+    Ok(if failed { Exit::HostFailed } else { Exit::Ok })
+}
+
+fn table(probes: &Probes) -> Result<(), Failure> {
+    let mut table = Table::new(["HOST", "RUNS", "GENERATION", "UP", "BOOT", "REMARKS"]);
+    for (node, probe) in probes {
+        let row = match probe {
+            Ok(probe) => [
+                node.to_string(),
+                probe.current.name().to_owned(),
+                probe.generation.map(|n| n.to_string()).unwrap_or_default(),
+                uptime(probe.uptime),
+                probe.boot_id.chars().take(8).collect(),
+                remarks(probe).join("; "),
+            ],
+            Err(error) => {
+                let said = format!("cannot be asked: {error}");
+                [node.to_string(), String::new(), String::new(), String::new(), String::new(), said]
+            }
+        };
+        table.row(row.each_ref().map(String::as_str));
+    }
+    let columns = width(std::io::stdout());
+    super::print_with(|out| table.write(out, columns))
+}
+
+/// What is not as usual on a host.
+fn remarks(probe: &Probe) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if probe.profile.as_ref().is_some_and(|profile| *profile != probe.current) {
+        remarks.push("boots another system than it runs".to_owned());
+    }
+    if probe.booted.as_ref().is_some_and(|booted| *booted != probe.current) {
+        remarks.push("booted another system".to_owned());
+    }
+    if let Some(last) = &probe.last {
+        if !last.standing.phase.is_over() {
+            remarks.push(format!("an activation is {}", phase(last.standing.phase)));
+        }
+    }
+    remarks
+}
+
+fn phase(phase: GuardPhase) -> &'static str {
+    match phase {
+        GuardPhase::None => "none",
+        GuardPhase::Prepared => "prepared",
+        GuardPhase::Activating => "activating",
+        GuardPhase::Awaiting => "awaiting",
+        GuardPhase::Committing => "committing",
+        GuardPhase::Committed => "committed",
+        GuardPhase::RollingBack => "rolling-back",
+        GuardPhase::RolledBack => "rolled-back",
+        GuardPhase::RollbackFailed => "rollback-failed",
+        _ => "unknown",
+    }
+}
+
+fn uptime(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn as_json(probe: &Result<Probe, GuardError>) -> serde_json::Value {
+    match probe {
+        Err(error) => json!({ "error": error.to_string() }),
+        Ok(probe) => json!({
+            "current": probe.current.as_str(),
+            "booted": probe.booted.as_ref().map(|path| path.as_str()),
+            "profile": probe.profile.as_ref().map(|path| path.as_str()),
+            "generation": probe.generation,
+            "bootId": probe.boot_id,
+            "uptime": probe.uptime,
+            "activation": probe.last.as_ref().map(|last| json!({
+                "transaction": last.transaction.as_str(),
+                "phase": phase(last.standing.phase),
+            })),
+        }),
+    }
+}

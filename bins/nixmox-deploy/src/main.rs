@@ -1,0 +1,31 @@
+//! Hosts to what the repository says, in order, and back when they are not well.
+
+mod advice;
+mod args;
+mod checks;
+mod commands;
+mod evaluated;
+mod fleet;
+mod jobs;
+mod manifest;
+mod run;
+mod sealed;
+mod settings;
+mod ssh;
+mod summary;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Whatever does not work here (a container may forbid it) leaves the program as safe as others.
+    let _ = nixmox_cli::harden();
+    let args = args::Args::parse();
+    args.switches.apply();
+    match commands::run(&args) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => failure.report(),
+    }
+}

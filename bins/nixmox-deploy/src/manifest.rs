@@ -1,0 +1,160 @@
+//! The fleet's service manifest, as far as a deployment needs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use nixmox_cli::{Exit, Failure};
+use nixmox_deploy::{HealthCheck, HealthProbe, Labels, Place, Vantage};
+use nixmox_manifest::{
+    Facts, Format, Gate, Loaded, MAX_BYTES, Manifest, OnFailure, Outputs, Plan, Severity, Stage,
+    check, render,
+};
+use nixmox_topology::NodeName;
+
+/// Names that a manifest has.
+const NAMES: [&str; 10] = [
+    "service-manifest.nix",
+    "nixos/service-manifest.nix",
+    "service-manifest.toml",
+    "nixos/service-manifest.toml",
+    "service-manifest.yaml",
+    "nixos/service-manifest.yaml",
+    "service-manifest.yml",
+    "nixos/service-manifest.yml",
+    "service-manifest.json",
+    "nixos/service-manifest.json",
+];
+/// The longest that one try of a check takes.
+const TRY: u64 = 60;
+
+/// What the manifest says about the services, each of which is a node.
+pub(crate) struct Services {
+    addresses: BTreeMap<NodeName, String>,
+    groups: Vec<nixmox_manifest::Group>,
+    places: BTreeMap<NodeName, Place>,
+    gates: BTreeMap<NodeName, Gate>,
+}
+
+impl Services {
+    /// Reads the manifest of a fleet, if it has one.
+    pub(crate) fn read(root: &Path) -> Result<Option<Self>, Failure> {
+        let Some(name) = NAMES.into_iter().find(|name| root.join(name).is_file()) else {
+            return Ok(None);
+        };
+        let format = Format::of_name(name).unwrap_or(Format::Nix);
+        let text = text(&root.join(name))
+            .ok_or_else(|| Failure::new(Exit::NoFile, format!("cannot read {name} as text")))?;
+        let loaded = Loaded::with_imports((name, &text), format, &|name| import(root, name));
+        let manifest = sound(&loaded)?;
+        Ok(Some(Self::of(manifest)))
+    }
+
+    fn of(manifest: &Manifest) -> Self {
+        let outputs = Outputs::new(manifest);
+        let addresses = outputs
+            .hosts
+            .iter()
+            .filter_map(|(name, host)| Some((NodeName::parse(name).ok()?, host.ip?.to_string())));
+        let plan = Plan::new(manifest);
+        let (mut places, mut gates) = (BTreeMap::new(), BTreeMap::new());
+        let mut wave = 0;
+        let stages = [Stage::Core, Stage::Applications];
+        for phase in plan.phases.iter().filter(|phase| stages.contains(&phase.stage)) {
+            for steps in &phase.waves {
+                for step in steps {
+                    let Ok(node) = NodeName::parse(&step.service) else { continue };
+                    let needs = step.needs.iter().filter_map(|need| NodeName::parse(need).ok());
+                    let gate = phase.on_failure == OnFailure::Halt;
+                    let place = Place { needs: needs.collect(), wave, gate };
+                    places.insert(node.clone(), place);
+                    gates.extend(step.gate.clone().map(|gate| (node, gate)));
+                }
+                wave += 1;
+            }
+        }
+        let groups = nixmox_manifest::inventory(manifest);
+        Self { addresses: addresses.collect(), groups, places, gates }
+    }
+
+    /// Lists the enabled services that hosts are made for.
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeName> {
+        self.addresses.keys().cloned().collect()
+    }
+
+    /// Adds the manifest's groups to what nodes are called.
+    pub(crate) fn label(&self, labels: &mut BTreeMap<NodeName, Labels>) {
+        let names = |group: &str| {
+            let found = self.groups.iter().find(|other| other.name == group);
+            found.map(|group| group.members.clone()).unwrap_or_default()
+        };
+        for group in &self.groups {
+            let direct = group.members.iter().cloned();
+            let below = group.members.iter().flat_map(|member| names(member));
+            for member in direct.chain(below) {
+                if let Some(own) = labels.get_mut(member.as_str()) {
+                    own.groups.insert(group.name.clone());
+                }
+            }
+        }
+    }
+
+    /// Returns the address of a node.
+    pub(crate) fn address(&self, node: &NodeName) -> Option<String> {
+        self.addresses.get(node).cloned()
+    }
+
+    /// Says where a node stands among the others.
+    pub(crate) fn place(&self, node: &NodeName) -> Option<Place> {
+        self.places.get(node).cloned()
+    }
+
+    /// Returns the check that makes a service count as deployed.
+    pub(crate) fn check(&self, node: &NodeName) -> Option<HealthCheck> {
+        let gate = self.gates.get(node)?;
+        let number = |n: i64| u64::try_from(n).unwrap_or_default();
+        Some(HealthCheck {
+            name: "health of the manifest".to_owned(),
+            probe: HealthProbe::Command(gate.command.clone()?),
+            from: Vantage::Host,
+            retries: u32::try_from(gate.retries).unwrap_or_default(),
+            interval: Duration::from_secs(number(gate.interval).max(1)),
+            timeout: Duration::from_secs(number(gate.timeout).clamp(1, TRY)),
+        })
+    }
+}
+
+/// Returns the manifest if nothing in it is an error: what is made of a wrong one is wrong.
+fn sound(loaded: &Loaded) -> Result<&Manifest, Failure> {
+    let report = check(loaded, &Facts::default());
+    match loaded.manifest() {
+        Some(manifest) if report.count(Severity::Error) == 0 => Ok(manifest),
+        _ => {
+            let shown = render::short(&report, loaded.sources());
+            let failure = Failure::new(Exit::Config, "the service manifest has errors");
+            let failure = shown.lines().take(5).fold(failure, Failure::hint);
+            Err(failure.hint("see all of it: nixmox-manifest check"))
+        }
+    }
+}
+
+fn text(path: &Path) -> Option<String> {
+    let small = fs::metadata(path).is_ok_and(|file| {
+        file.is_file() && usize::try_from(file.len()).is_ok_and(|bytes| bytes <= MAX_BYTES)
+    });
+    fs::read_to_string(path).ok().filter(|_| small)
+}
+
+/// Reads a file that the manifest imports: below the fleet, and through no link.
+fn import(root: &Path, name: &str) -> Option<String> {
+    let mut path = root.to_owned();
+    for part in Path::new(name).components() {
+        let Component::Normal(part) = part else { return None };
+        path.push(part);
+        if path.symlink_metadata().ok()?.file_type().is_symlink() {
+            return None;
+        }
+    }
+    if path.is_dir() { import(root, &format!("{name}/default.nix")) } else { text(&path) }
+}

@@ -1,0 +1,193 @@
+//! A run: its record, its view, and how it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use nixmox_cli::{Exit, Failure};
+use nixmox_deploy::{
+    End, Ended, EventSink, JobError, Journal, Limits, Line, NixLine, Rollout, RunId, Runs,
+    Settings, Skip, Verdict, Watch,
+};
+use nixmox_topology::NodeName;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::args::{Args, How};
+use crate::jobs::Work;
+use crate::view::View;
+use crate::{advice, summary};
+
+/// How a run differs from the usual one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    pub(crate) build_only: bool,
+    pub(crate) all_as_expected: bool,
+    pub(crate) adopt: bool,
+}
+
+/// Returns the directory of a fleet's runs.
+pub(crate) fn runs(args: &Args, root: &Path) -> Result<Runs, Failure> {
+    if let Some(directory) = &args.connect.runs {
+        return Ok(Runs::new(directory));
+    }
+    let set = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let state = set.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
+    let state = state.ok_or_else(|| {
+        Failure::new(Exit::Usage, "there is no home directory to keep runs in")
+            .hint("name a directory: --runs DIR")
+    })?;
+    let whole = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());
+    let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or("fleet");
+    Ok(Runs::new(state.join("nixmox/deploy").join(format!("{name}-{digest}"))))
+}
+
+/// Returns the run of a name, or the last one.
+pub(crate) fn find(runs: &Runs, name: Option<&str>) -> Result<RunId, Failure> {
+    match name {
+        Some(name) => RunId::parse(name).map_err(advice::run),
+        None => {
+            let last = runs.list().map_err(advice::run)?.into_iter().next();
+            last.ok_or_else(|| Failure::new(Exit::NoFile, "there is no run yet"))
+        }
+    }
+}
+
+/// Lists the nodes that the last run did not bring to where they should be.
+pub(crate) fn failed_nodes(runs: &Runs) -> Result<BTreeSet<NodeName>, Failure> {
+    let last = find(runs, None)?;
+    let plan = runs.plan(&last).map_err(advice::run)?;
+    let verdicts = runs.verdicts(&last).map_err(advice::run)?;
+    let open = |node: &NodeName| !verdicts.get(node).is_some_and(|verdict| verdict.is_good());
+    Ok(plan.nodes.into_keys().filter(open).collect())
+}
+
+/// Makes the name of a run that begins now.
+pub(crate) fn new_id() -> Result<RunId, Failure> {
+    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    RunId::parse(&format!("{now}-{}", process::id())).map_err(advice::run)
+}
+
+/// Starts what runs everything that waits.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failure, "cannot start threads").because(e))
+}
+
+/// Does the work and reports it.
+pub(crate) fn execute(
+    args: &Args,
+    work: Work,
+    how: &How,
+    mode: Mode,
+    journal: Journal,
+    source: (nixmox_deploy::Nix, Option<nixmox_deploy::StorePath>),
+) -> Result<Exit, Failure> {
+    let journal = Arc::new(journal);
+    let (nix, source) = source;
+    let nodes: Vec<NodeName> = work.jobs.iter().map(|job| job.host.node().clone()).collect();
+    let view = Arc::new(View::new(args.switches.json, &nodes));
+    let settings = Settings {
+        nix,
+        limits: Limits {
+            probe: args.connect.probe_jobs,
+            build: how.build_jobs,
+            copy: how.copy_jobs,
+            activate: how.activate_jobs,
+        },
+        rollout: Rollout {
+            on_failure: how.on_failure.into(),
+            canary: how.canary,
+            batches: how.batch.clone(),
+        },
+        roots: journal.directory().join("roots"),
+        source,
+        substitute: how.substitute,
+        build_only: mode.build_only,
+        all_as_expected: mode.all_as_expected,
+        adopt: mode.adopt,
+        reboot: how.reboot.then_some(how.reboot_timeout),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let watch = watching(&view, &journal, stopped);
+    let ends = runtime()?.block_on(async {
+        tokio::spawn(interruptions(stop, Arc::clone(&view)));
+        nixmox_deploy::deploy(work.jobs, settings, watch).await
+    });
+    let ends = ends.map_err(|error| Failure::from_error(Exit::Config, error))?;
+    view.finish();
+    let exit = exit(&ends);
+    journal.end(exit.code());
+    summary::show(args, &ends, &journal)?;
+    Ok(exit)
+}
+
+fn watching(view: &Arc<View>, journal: &Arc<Journal>, stop: watch::Receiver<bool>) -> Watch {
+    let (shown, noted) = (Arc::clone(view), Arc::clone(journal));
+    let events = EventSink::new(move |event| {
+        noted.event(&event);
+        shown.event(&event);
+    });
+    let (shown, noted) = (Arc::clone(view), Arc::clone(journal));
+    let build = move |line: NixLine| match line {
+        NixLine::Text(text) => noted.log("build", &text),
+        NixLine::Progress { done, total } => shown.building(done, total),
+        _ => {}
+    };
+    let (shown, noted) = (Arc::clone(view), Arc::clone(journal));
+    let ended = move |ended: &Ended| {
+        let message = summary::message(&ended.end);
+        let before = ended.before.as_ref().map(ToString::to_string);
+        let after = Some(ended.wanted.to_string()).filter(|_| ended.verdict().is_good());
+        let line = noted.done(&ended.node, ended.verdict(), &message, [before, after]);
+        shown.ended(ended, &message, &line);
+    };
+    Watch { events, build: Arc::new(build), ended: Arc::new(ended), stop }
+}
+
+/// Begins nothing more after the first interruption, and ends at the second: hosts then go back by themselves.
+async fn interruptions(stop: watch::Sender<bool>, view: Arc<View>) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return std::future::pending().await;
+    }
+    view.say(
+        "interrupted: what was begun is brought to its end; once more to leave it to the hosts",
+    );
+    let _ = stop.send(true);
+    if tokio::signal::ctrl_c().await.is_ok() {
+        view.finish();
+        process::exit(i32::from(Exit::Interrupted.code()));
+    }
+}
+
+/// Says how the run ended, by its worst host.
+fn exit(ends: &BTreeMap<NodeName, Ended>) -> Exit {
+    let one = |ended: &Ended| match (&ended.end, ended.verdict()) {
+        (End::Failed(JobError::Unexpected { .. }), _) => Exit::Stale,
+        (_, Verdict::Failed) => Exit::HostFailed,
+        (End::Skipped(Skip::Interrupted), _) => Exit::Interrupted,
+        (_, verdict) if verdict.is_good() => Exit::Ok,
+        _ => Exit::RolledBack,
+    };
+    let order = [Exit::HostFailed, Exit::Stale, Exit::Interrupted, Exit::RolledBack];
+    let found: Vec<Exit> = ends.values().map(one).collect();
+    order.into_iter().find(|exit| found.contains(exit)).unwrap_or(Exit::Ok)
+}
+
+/// Prints a line of a record as JSON.
+pub(crate) fn json_line(line: &Line) -> String {
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+/// Returns the fleet's directory, or the current one.
+pub(crate) fn root(args: &Args) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    args.repo.clone().or_else(|| nixmox_secrets::find(&here)).unwrap_or(here)
+}

@@ -1,0 +1,181 @@
+//! What `node.nix` and `group.nix` say about deploying.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nixmox_cli::{Exit, Failure};
+use nixmox_nix::{ErrorKind, Limits};
+use nixmox_secrets::Fleet;
+use nixmox_secrets::store::RelPath;
+use nixmox_topology::NodeName;
+use nixmox_tree::Value;
+use serde_json::Value as Json;
+
+/// What a node's definition says about deploying it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Where it is, with a user in front if one is meant.
+    pub(crate) target_host: Option<String>,
+    pub(crate) ssh_opts: Vec<String>,
+    pub(crate) build_on_remote: bool,
+    pub(crate) use_remote_sudo: bool,
+    pub(crate) darwin: bool,
+    pub(crate) tags: BTreeSet<String>,
+    /// Where its sealed file lies on the machine, when it does not come with the system.
+    pub(crate) sealed_file: Option<String>,
+}
+
+/// Reads what is meant of a definition, whether it is a set or a function as modules are; everything else in it is
+/// not looked at. Priorities of modules are not known here: what is nearer to the node wins.
+const PICK: &str = "picked: let \
+    call = x: if builtins.isFunction x then x { lib = { mkDefault = v: v; mkForce = v: v; mkIf = c: v: v; }; config = { }; pkgs = { }; } else x; \
+    own = name: let set = call picked; value = if set ? ${name} then call set.${name} else { }; in \
+      (if value ? deploy then value.deploy else { }) // (if value ? os then { inherit (value) os; } else { }); \
+    top = let value = call picked; in \
+      (if value ? deploy then value.deploy else { }) // (if value ? os then { inherit (value) os; } else { }); in";
+
+/// Reads the settings of all nodes.
+pub(crate) fn read(
+    fleet: &Fleet,
+    nodes: &BTreeSet<NodeName>,
+) -> Result<BTreeMap<NodeName, Settings>, Failure> {
+    let topology = fleet.topology();
+    let mut groups = BTreeMap::new();
+    let mut all = BTreeMap::new();
+    for node in nodes {
+        let mut layers = Vec::new();
+        for file in ["node.nix", "host.nix"] {
+            layers.extend(definition(fleet, node, file)?.map(|text| (text, None)));
+        }
+        let mut names: Vec<&NodeName> = vec![node];
+        for group in topology.ancestors(node) {
+            if !groups.contains_key(group) {
+                groups.insert(group.clone(), definition(fleet, group, "group.nix")?);
+            }
+            let Some(Some(text)) = groups.get(group) else { continue };
+            let members = names.iter().filter(|name| topology.members(group).contains(name));
+            layers.extend(members.map(|name| (text.clone(), Some(name.to_string()))));
+            layers.push((text.clone(), Some("common".to_owned())));
+            names.push(group);
+        }
+        let mut merged = BTreeMap::new();
+        for (definition, member) in layers {
+            for (name, value) in evaluate(fleet, &definition, member.as_deref())? {
+                merged.entry(name).or_insert(value);
+            }
+        }
+        all.insert(node.clone(), parse(node, merged)?);
+    }
+    Ok(all)
+}
+
+/// A file of the repository and its text.
+type Definition = (RelPath, String);
+
+fn definition(fleet: &Fleet, node: &NodeName, file: &str) -> Result<Option<Definition>, Failure> {
+    for area in ["", "private/"] {
+        let path = RelPath::parse(&format!("{area}nodes/{node}/{file}"));
+        let path = path.map_err(|e| Failure::from_error(Exit::Failure, e))?;
+        let bytes = fleet.read(&path).map_err(crate::advice::repository)?;
+        if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            return Ok(Some((path, text)));
+        }
+    }
+    Ok(None)
+}
+
+/// Evaluates one definition here, or by the installed Nix when it is beyond the embedded evaluator.
+fn evaluate(
+    fleet: &Fleet,
+    (path, text): &Definition,
+    member: Option<&str>,
+) -> Result<BTreeMap<String, Json>, Failure> {
+    let what = member.map_or("top".to_owned(), |name| format!("own \"{name}\""));
+    let whole = format!("({PICK} {what}) (\n{text}\n)");
+    let json = match nixmox_nix::eval(&whole, &Limits::default()) {
+        Ok(value) => to_json(&value),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::Unsupported(_) | ErrorKind::NotAvailable(_)) =>
+        {
+            ask(fleet.store().root(), path.as_str(), &format!("{PICK} {what}"))
+                .ok_or_else(|| unread(path, error))?
+        }
+        Err(error) => return Err(unread(path, error)),
+    };
+    match json {
+        Json::Object(fields) => Ok(fields.into_iter().collect()),
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+fn unread(path: &RelPath, error: nixmox_nix::Error) -> Failure {
+    let message = format!("cannot read `deploy` and `os` of {path}");
+    Failure::new(Exit::Config, message).because(error)
+}
+
+/// Turns data into JSON.
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(truth) => Json::Bool(**truth),
+        Value::Int(n) => Json::from(**n),
+        Value::Float(n) => Json::from(**n),
+        Value::String(text) => Json::from(text.expose()),
+        Value::List(items) => items.iter().map(to_json).collect(),
+        Value::Tree(tree) => {
+            let fields = tree.iter().map(|(name, value)| (name.to_owned(), to_json(value)));
+            Json::Object(fields.collect())
+        }
+    }
+}
+
+fn parse(node: &NodeName, fields: BTreeMap<String, Json>) -> Result<Settings, Failure> {
+    let wrong = |name: &str, wanted: &str| {
+        Failure::new(Exit::Config, format!("`deploy.{name}` of {node} is not {wanted}"))
+    };
+    let text = |name: &str| match fields.get(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong(name, "a text")),
+    };
+    let flag = |name: &str| match fields.get(name) {
+        None | Some(Json::Null) => Ok(false),
+        Some(Json::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(wrong(name, "true or false")),
+    };
+    let texts = |name: &str| match fields.get(name) {
+        None | Some(Json::Null) => Ok(Vec::new()),
+        Some(Json::String(text)) => Ok(vec![text.clone()]),
+        Some(Json::Array(items)) => {
+            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+            texts.collect::<Option<_>>().ok_or_else(|| wrong(name, "a list of texts"))
+        }
+        Some(_) => Err(wrong(name, "a list of texts")),
+    };
+    Ok(Settings {
+        target_host: text("targetHost")?,
+        ssh_opts: texts("sshOpts")?,
+        build_on_remote: flag("buildOnRemote")?,
+        use_remote_sudo: flag("useRemoteSudo")?,
+        darwin: text("os")?.as_deref() == Some("darwin"),
+        tags: texts("tags")?.into_iter().collect(),
+        sealed_file: text("sealedFile")?,
+    })
+}
+
+/// Asks the installed Nix for the names in a file.
+pub(crate) fn members(root: &Path, path: &str) -> Option<Vec<String>> {
+    serde_json::from_value(ask(root, path, "builtins.attrNames")?).ok()
+}
+
+/// Has the installed Nix apply a function to a file.
+fn ask(root: &Path, path: &str, function: &str) -> Option<Json> {
+    let path = root.join(path).canonicalize().ok()?;
+    let mut nix = nixmox_cli::scrubbed(Command::new("nix-instantiate"));
+    nix.args(["--option", "allow-import-from-derivation", "false"]);
+    nix.args(["--eval", "--strict", "--json", "--expr"]);
+    nix.arg(format!("{{ file }}: ({function}) (import file)")).arg("--arg").arg("file").arg(path);
+    let output = nix.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
+}
