@@ -1,10 +1,11 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use nixmox_cli::Switches;
 use nixmox_deploy::{OnFailure, Share};
 
@@ -15,7 +16,10 @@ use nixmox_deploy::{OnFailure, Share};
 /// reboot is changed before that.
 #[derive(Parser, Debug)]
 #[command(name = "nixmox-deploy", version, max_term_width = 100)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(arg_required_else_help = true)]
+#[command(
+    override_usage = "nixmox-deploy [OPTIONS] <NODE|GROUP|SELECTOR>...\n       nixmox-deploy [OPTIONS] <COMMAND>"
+)]
 #[command(
     after_help = "Start with `nixmox-deploy status --all`, then `nixmox-deploy plan --all`, then `nixmox-deploy NODE`."
 )]
@@ -29,9 +33,43 @@ pub(crate) struct Args {
     pub(crate) connect: Connect,
     /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) deploy: Deploy,
+    pub(crate) command: Command,
+}
+
+impl Args {
+    /// Reads the command line; without a command it is `deploy`.
+    pub(crate) fn read() -> Self {
+        Self::parse_from(with_command(std::env::args_os().collect()))
+    }
+}
+
+/// Switches of all commands that take a value.
+const VALUED: [&str; 5] = ["--repo", "--color", "--ssh-config", "--runs", "--probe-jobs"];
+
+/// Puts `deploy` in front unless a command is named, or only help is asked for.
+///
+/// A value that is called as a command is taken for one, which clap then refuses: nothing is ever deployed by mistake.
+fn with_command(mut words: Vec<OsString>) -> Vec<OsString> {
+    let commands: Vec<String> =
+        Args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let mut valued = false;
+    for word in words.iter().skip(1).map(|word| word.to_string_lossy()) {
+        if std::mem::replace(&mut valued, VALUED.contains(&word.as_ref())) {
+            continue;
+        }
+        if commands.iter().any(|command| *command == word)
+            || matches!(word.as_ref(), "help" | "-h" | "--help" | "-V" | "--version")
+        {
+            return words;
+        }
+        if !word.starts_with('-') {
+            break;
+        }
+    }
+    if words.len() > 1 {
+        words.insert(1, "deploy".into());
+    }
+    words
 }
 
 /// How hosts are reached, and where runs are kept.
@@ -99,7 +137,7 @@ pub(crate) struct Which {
     #[arg(value_name = "NODE|GROUP|SELECTOR")]
     pub(crate) selectors: Vec<String>,
     /// Every host.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "selectors")]
     pub(crate) all: bool,
     /// Of those, the hosts that the last run did not bring to where they should be.
     #[arg(long)]
@@ -327,4 +365,35 @@ pub(crate) struct Graph {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: NonZeroU16 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Ok(Duration::from_secs(u64::from(seconds.get())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_is_what_is_done_without_a_command() {
+        #[track_caller]
+        fn check(line: &str, expect: &str) {
+            let words = line.split(' ').map(OsString::from).collect();
+            let words: Vec<_> = with_command(words).into_iter().map(|w| w.into_string()).collect();
+            let words: Vec<_> = words.into_iter().map(|word| word.unwrap_or_default()).collect();
+            assert_eq!(words.join(" "), expect);
+        }
+        check("x", "x");
+        check("x web", "x deploy web");
+        check("x --all", "x deploy --all");
+        check("x status --all", "x status --all");
+        check("x --repo status web", "x deploy --repo status web");
+        check("x --ssh-config f status --all", "x --ssh-config f status --all");
+        check("x --json --color never plan web", "x --json --color never plan web");
+        check("x --canary 1 web", "x deploy --canary 1 web");
+        check("x --help", "x --help");
+        check("x web status", "x deploy web status");
+    }
+
+    #[test]
+    fn the_definition_holds() {
+        Args::command().debug_assert();
+    }
 }

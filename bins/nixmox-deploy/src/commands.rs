@@ -18,23 +18,22 @@ use crate::args::{Args, Command};
 /// Runs the command that the arguments name; without one, a deployment.
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     match &args.command {
-        None => deploy::deploy(args, &args.deploy),
-        Some(Command::Deploy(deploy)) => deploy::deploy(args, deploy),
-        Some(Command::Plan(plan)) => deploy::plan(args, plan),
-        Some(Command::Apply(apply)) => deploy::apply(args, apply),
-        Some(Command::Resume(resume)) => deploy::resume(args, resume),
-        Some(Command::Attach(run)) => watch::attach(args, run),
-        Some(Command::Abort(which)) => rollback::abort(args, which),
-        Some(Command::Status(which)) => status::status(args, which),
-        Some(Command::History(which)) => history::history(args, which),
-        Some(Command::Rollback(rollback)) => rollback::rollback(args, rollback),
-        Some(Command::Exec(exec)) => exec::exec(args, exec),
-        Some(Command::Logs(logs)) => watch::logs(args, logs),
-        Some(Command::Graph(graph)) => graph::graph(args, graph),
-        Some(Command::Completions { shell }) => {
+        Command::Deploy(deploy) => deploy::deploy(args, deploy),
+        Command::Plan(plan) => deploy::plan(args, plan),
+        Command::Apply(apply) => deploy::apply(args, apply),
+        Command::Resume(resume) => deploy::resume(args, resume),
+        Command::Attach(run) => watch::attach(args, run),
+        Command::Abort(which) => rollback::abort(args, which),
+        Command::Status(which) => status::status(args, which),
+        Command::History(which) => history::history(args, which),
+        Command::Rollback(rollback) => rollback::rollback(args, rollback),
+        Command::Exec(exec) => exec::exec(args, exec),
+        Command::Logs(logs) => watch::logs(args, logs),
+        Command::Graph(graph) => graph::graph(args, graph),
+        Command::Completions { shell } => {
             print(&pages::completions(*shell, Args::command())).map(|()| Exit::Ok)
         }
-        Some(Command::Man { dir }) => {
+        Command::Man { dir } => {
             let fail = |e| Failure::new(Exit::Write, "cannot write manual pages").because(e);
             match dir {
                 Some(dir) => pages::write(dir, Args::command()).map_err(fail)?,

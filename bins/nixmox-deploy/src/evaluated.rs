@@ -132,6 +132,13 @@ fn pair(line: &str) -> (String, String) {
     (node.to_owned(), path.trim().to_owned())
 }
 
+/// Lists the nodes of a flake that declares them nowhere else.
+pub(crate) fn configurations(root: &Path) -> Result<BTreeSet<NodeName>, Failure> {
+    let reference = root.display().to_string();
+    let found = crate::run::runtime()?.block_on(nix(&From::default()).configurations(&reference));
+    found.map_err(refused)
+}
+
 fn refused(error: EvaluateError) -> Failure {
     let said = match &error {
         EvaluateError::Nix(NixError::Failed { said, .. }) => said.clone(),

@@ -11,7 +11,7 @@ use nixmox_topology::NodeName;
 use crate::args::{Args, Which};
 use crate::manifest::Services;
 use crate::settings::{self, Settings};
-use crate::{advice, run};
+use crate::{advice, evaluated, run};
 
 /// The nodes of a fleet, and everything that is known of them.
 pub(crate) struct Fleet {
@@ -43,6 +43,9 @@ impl Fleet {
         nodes.extend(extra.iter().cloned());
         if let Some(services) = &services {
             nodes.extend(services.nodes());
+        }
+        if nodes.is_empty() && root.join("flake.nix").is_file() {
+            nodes = evaluated::configurations(&root)?;
         }
         let settings = settings::read(&repository, &nodes)?;
         let label = |node: &NodeName| {

@@ -17,12 +17,10 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     // Whatever does not work here (a container may forbid it) leaves the program as safe as others.
     let _ = nixmox_cli::harden();
-    let args = args::Args::parse();
+    let args = args::Args::read();
     args.switches.apply();
     match commands::run(&args) {
         Ok(exit) => ExitCode::from(exit.code()),

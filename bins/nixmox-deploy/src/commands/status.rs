@@ -79,9 +79,6 @@ fn remarks(probe: &Probe) -> Vec<String> {
     if probe.profile.as_ref().is_some_and(|profile| *profile != probe.current) {
         remarks.push("boots another system than it runs".to_owned());
     }
-    if probe.booted.as_ref().is_some_and(|booted| *booted != probe.current) {
-        remarks.push("booted another system".to_owned());
-    }
     if let Some(last) = &probe.last {
         if !last.standing.phase.is_over() {
             remarks.push(format!("an activation is {}", phase(last.standing.phase)));

@@ -99,6 +99,25 @@ impl Nix {
         Ok(Evaluated { systems: known, source, revision, cached })
     }
 
+    /// Lists the configurations that a flake has, without evaluating any.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Nix`] and [`EvaluateError::Answer`].
+    pub async fn configurations(
+        &self,
+        reference: &str,
+    ) -> Result<BTreeSet<NodeName>, EvaluateError> {
+        let mut command = self.command("nix");
+        command.args(["eval", "--json"]);
+        self.configure(&mut command);
+        command.arg(format!("{reference}#nixosConfigurations"));
+        command.args(["--apply", "builtins.attrNames"]);
+        let answer = run("nix eval", &mut command, &|_| ()).await?;
+        let names: Vec<String> = serde_json::from_slice(&answer).map_err(EvaluateError::Answer)?;
+        Ok(names.iter().filter_map(|name| NodeName::parse(name).ok()).collect())
+    }
+
     async fn metadata(
         &self,
         flake: &Flake,
