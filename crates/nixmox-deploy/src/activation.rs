@@ -55,7 +55,7 @@ pub async fn resume(
     let from = guard::probe(host).await?.current;
     let mut drive = Drive::new(host, transaction, request, events);
     drive.nonce = standing.nonce.clone();
-    drive.to_the_end(standing, &from, Instant::now()).await
+    drive.finish(standing, &from, Instant::now()).await
 }
 
 /// Has an activation that may still be running go back, and waits until it has.
@@ -74,7 +74,7 @@ pub async fn abort(
     guard.abort("asked").await?;
     let standing = guard.status(Line::Fresh).await?;
     let from = request.toplevel.clone();
-    Drive::new(host, transaction, request, events).to_the_end(standing, &from, Instant::now()).await
+    Drive::new(host, transaction, request, events).finish(standing, &from, Instant::now()).await
 }
 
 async fn dry_activate(host: &Host, toplevel: &StorePath) -> Result<Outcome, ActivationError> {
@@ -109,7 +109,7 @@ async fn guarded(
     let mut drive = Drive::new(host, &transaction, request, events);
     let standing = drive.status().await?;
     drive.nonce = standing.nonce.clone();
-    drive.to_the_end(standing, &probe.current, begun).await
+    drive.finish(standing, &probe.current, begun).await
 }
 
 fn is_unchanged(probe: &guard::Probe, request: &Request) -> bool {

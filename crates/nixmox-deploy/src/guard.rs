@@ -35,6 +35,11 @@ const SCRIPT: &str = concat!(
 
 static DIGEST: LazyLock<String> = LazyLock::new(|| hex(&Sha256::digest(SCRIPT)));
 
+/// Returns the part that runs on hosts, a script for a POSIX shell, for whoever wants to read it first.
+pub fn guard_script() -> &'static str {
+    SCRIPT
+}
+
 /// How long a short question may take, with a recovery that it may start.
 const QUESTION: Duration = Duration::from_secs(60);
 /// How long the host waits for news before it answers that there are none.

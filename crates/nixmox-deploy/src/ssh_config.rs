@@ -54,7 +54,7 @@ pub enum Trust {
 }
 
 /// What else goes into the configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SshSettings {
     /// For hosts without a key in the repository.
     pub trust: Trust,
@@ -68,6 +68,15 @@ pub struct SshSettings {
     /// On some machines the default one of OpenSSH 9 takes eight times as long as `curve25519-sha256`. Connections that
     /// carry a secret use ssh's own choice always.
     pub quick_key_exchange: Vec<String>,
+}
+
+impl Default for SshSettings {
+    /// Refuses hosts that are not known, reads no other configuration, and prefers `curve25519-sha256` where no secret
+    /// travels.
+    fn default() -> Self {
+        let quick_key_exchange = vec!["curve25519-sha256".to_owned()];
+        Self { trust: Trust::Known, include: Vec::new(), directory: None, quick_key_exchange }
+    }
 }
 
 /// A private directory with ssh's configuration, known hosts and sockets; dropping it removes it.

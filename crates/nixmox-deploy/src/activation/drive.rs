@@ -9,7 +9,7 @@ use super::confirm::{Verdict, confirm};
 use crate::event::{EventSink, Happening, Phase as Shown};
 use crate::guard::{Guard, GuardError, Line, Phase, Standing, Transaction};
 use crate::text::{last_lines, printable};
-use crate::{Goal, Host, Outcome, Request, RollbackReason, StorePath};
+use crate::{Goal, Host, HostError, Outcome, Request, RollbackReason, StorePath};
 
 /// How long a reboot of a host may take, on top of everything else.
 const REBOOT: Duration = Duration::from_secs(120);
@@ -60,7 +60,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Does what each phase asks for, until nothing more happens.
-    pub(super) async fn to_the_end(
+    pub(super) async fn finish(
         &mut self,
         mut standing: Standing,
         from: &StorePath,
@@ -180,7 +180,10 @@ impl<'a> Drive<'a> {
 
     /// Reads the end of the log, when the host still answers.
     async fn catch_up(&mut self, standing: &Standing) {
-        while standing.phase != Phase::None {
+        if standing.phase == Phase::None {
+            return;
+        }
+        loop {
             let before = self.offset;
             if self.follow(Line::Fresh).await.is_err() || self.offset == before {
                 break;
@@ -267,9 +270,10 @@ enum Step {
     Recover,
 }
 
-/// A login that is refused passes as well: the new system may refuse it, and the old one not.
+/// A login that is refused passes as well, and so does another key: the new system may have them, and the old one not.
 fn may_pass(error: &GuardError) -> bool {
     match error {
+        GuardError::Host(HostError::HostKey { .. }) => true,
         GuardError::Host(error) => error.may_pass(),
         GuardError::Failed { .. } | GuardError::Malformed { .. } => true,
         GuardError::Refused(_) => false,

@@ -21,9 +21,9 @@ txn=${2:-none}
 dir=$state/txn/$txn
 guard=$0
 
-# say NAME VALUE -- one line for the caller.
+# say NAME VALUE -- one line for the caller, who may be gone.
 say() {
-    printf '%s=%s\n' "$1" "$2"
+    printf '%s=%s\n' "$1" "$2" 2>/dev/null
 }
 
 # note TEXT -- one line for the log, whatever becomes of it.

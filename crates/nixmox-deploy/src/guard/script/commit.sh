@@ -37,7 +37,8 @@ committing() {
     new=$value
     asked goal || value=switch
     _goal=$value
-    if commit_secrets && { [ "$_goal" = test ] || { set_profile && set_boot; }; }; then
+    # A test lasts until the next boot, and so do its files of secrets.
+    if [ "$_goal" = test ] || { commit_secrets && set_profile && set_boot; }; then
         finish_commit
     else
         note "the commit failed"

@@ -13,7 +13,7 @@ probe) ;;
 esac
 
 case $verb in
-probe | prepare | start | activate | activated | confirm | commit | committing | rollback | due | status | recover) "$verb" ;;
+probe | prepare | start | activate | activated | confirm | commit | committing | rollback | rolled | due | status | recover) "$verb" ;;
 dry | push) "$verb" "${3:-none}" ;;
 stage) stage "${3:-}" "${4:-}" ;;
 follow) follow "${3:-0}" "${4:-0}" ;;

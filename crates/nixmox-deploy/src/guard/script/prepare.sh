@@ -1,6 +1,6 @@
 # -------------------------------------------------------------------- prepare
 
-tools_needed="awk chmod cp df flock head ln mkdir mv nix-env nix-store readlink rm sed sha256sum sleep sync sort tail timeout tr"
+tools_needed="awk chmod cp df flock grep head ln mkdir mv nix-env nix-store readlink rm sed sha256sum sleep sync sort tail timeout tr"
 
 check_tools() {
     for _tool in $tools_needed; do
@@ -90,8 +90,14 @@ write_facts() {
     fi
 }
 
-# The last twenty stay, for their logs.
+# The last twenty stay, for their logs. What kept the systems of one that could not go back is not needed any more.
 forget_old_transactions() {
+    for _root in "$roots"/*-new "$roots"/*-old; do
+        case ${_root##*/} in
+        "$txn"-*) ;;
+        *) rm -f "$_root" ;;
+        esac
+    done
     for _old in "$state"/txn/*; do
         printf '%s\n' "${_old##*/}"
     done | sort -r | tail -n +21 | while IFS= read -r _old; do

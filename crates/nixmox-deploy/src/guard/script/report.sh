@@ -84,7 +84,7 @@ recover() {
     phase_now
     is_over "$phase" || recover_one
     let_in
-    report_state
+    status
 }
 
 # recover_one -- the state is not over, and its boot is not this one. What runs decides: the machine has booted
@@ -99,6 +99,9 @@ recover_one() {
     asked toplevel || value=
     new=$value
     if [ "$phase" = committing ] && [ "$(current_system)" = "$new" ]; then
+        # In this boot from now on, so that nobody else takes it up as well.
+        arm limit 330 due || note "no timer for the rest of the commit"
+        enter committing
         let_in
         launch commit 300 committing || committing
         return 0

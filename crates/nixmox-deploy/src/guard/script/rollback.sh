@@ -22,7 +22,17 @@ go_back() {
         disarm "$_timer"
     done
     let_in
-    launch rollback "$_most" rollback || rollback
+    launch rollback "$_most" rollback rolled || rollback
+}
+
+# rolled -- going back is over, and if it did not come to an end it is tried again.
+rolled() {
+    phase_now
+    [ "$phase" = rolling-back ] && [ ! -e "$dir/rebooting" ] || exit 0
+    note "going back was interrupted: ${SERVICE_RESULT:-unknown}"
+    value_of "$dir/tries" tries || value=0
+    [ "$value" -lt 3 ] || exit 0
+    arm "soon$value" 2 due
 }
 
 # due -- a timer is over. What it means depends on where the transaction stands.
@@ -137,6 +147,7 @@ last_resort() {
     asked reboot || value=no
     if [ "$value" = yes ] && is_cut_off && [ "$(boot_default)" = "$old" ]; then
         note "rebooting into $old, because $cut_off"
+        : >"$dir/rebooting"
         to_disk "$dir/log"
         disarm_tries
         if with_systemd; then

@@ -39,23 +39,30 @@ each_staged() {
 }
 
 cover_one() {
-    is_mounted "$2" && return 0
+    ! is_covered "$2" || return 0
     if [ ! -e "$2" ]; then
         mkdir -p "${2%/*}" && : >"$2" && say created "$2" >>"$staged/created" || return 1
     fi
-    mount --bind "$staged/$1" "$2"
+    mount --bind "$staged/$1" "$2" && printf '%s\n' "$2" >>"$staged/covered"
+}
+
+# is_covered PATH -- whether this transaction lies over it. A test before it may lie below.
+is_covered() {
+    [ -e "$staged/covered" ] && grep -qxF -- "$1" "$staged/covered"
 }
 
 uncover_one() {
-    ! is_mounted "$2" || umount -l "$2" || return 1
-    if value_of "$staged/created" created && [ "$value" = "$2" ] && [ ! -s "$2" ]; then
+    ! is_covered "$2" || ! is_mounted "$2" || umount -l "$2" || return 1
+    if grep -qxF -- "created=$2" "$staged/created" 2>/dev/null && [ ! -s "$2" ]; then
         rm -f "$2"
     fi
 }
 
 # The old file stays in the transaction until the commit is complete.
 replace_one() {
-    ! is_mounted "$2" || umount -l "$2" || return 1
+    while is_mounted "$2"; do
+        umount -l "$2" || return 1
+    done
     if [ -s "$2" ] && [ ! -e "$dir/old.$1" ]; then
         cp -p "$2" "$dir/old.$1" && to_disk "$dir/old.$1" || return 1
     fi

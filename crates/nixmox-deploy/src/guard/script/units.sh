@@ -101,7 +101,7 @@ bounded() {
     _status=0
     # In the foreground, or it would be in a group of its own that nobody kills.
     in_time "$3" "$(own_shell)" "$guard" "$4" "$txn" || _status=$?
-    rm -f "$run/$(unit "$6").pid"
+    # The number of the session stays: whatever it has left is killed before anything else is done.
     [ -n "$_last" ] || exit 0
     EXIT_STATUS=$_status
     SERVICE_RESULT=exit-code

@@ -1,0 +1,231 @@
+//! The part that runs on hosts, alone: what it answers, in which order, under the shells that hosts have.
+//!
+//! It runs in a sandbox of bubblewrap without systemd, on systems that only pretend. What it does on machines with
+//! systemd and a network is judged by `tests/tests/deploy_*.rs`.
+
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::process::Command;
+
+use nixmox_deploy::guard_script;
+
+/// Runs a scenario under each shell; it has to end with 0.
+#[track_caller]
+fn holds(scenario: &str) {
+    for shell in ["dash", "busybox"] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("guard"), guard_script()).expect("writable");
+        let prelude = include_str!("guard/prelude.sh");
+        fs::write(at("scenario"), format!("{prelude}\n{scenario}")).expect("writable");
+        let mut sandbox = Command::new("bwrap");
+        sandbox.args("--unshare-pid --unshare-ipc --die-with-parent --new-session".split(' '));
+        // Debian names awk by way of the second.
+        sandbox.args(
+            "--ro-bind /usr /usr --ro-bind-try /etc/alternatives /etc/alternatives".split(' '),
+        );
+        sandbox.args("--proc /proc --dev /dev".split(' '));
+        for link in ["bin", "sbin", "lib", "lib64"] {
+            sandbox.args(["--symlink", &format!("usr/{link}"), &format!("/{link}")]);
+        }
+        for own in ["/run", "/nix", "/var", "/tmp", "/boot"] {
+            sandbox.args(["--tmpfs", own]);
+        }
+        sandbox.arg("--ro-bind").arg(directory.path()).arg("/given");
+        sandbox.args(["timeout", "120", "dash", "/given/scenario", shell, "/given/guard"]);
+        let output = sandbox.output().expect("bwrap cannot be run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{shell}: {said}{complained}");
+        assert_eq!(complained, "", "{shell}");
+    }
+}
+
+#[test]
+fn a_confirmed_system_is_committed() {
+    holds(
+        r#"
+        is prepare "phase=prepared current=$old" "$(prepare a | tr '\n' ' ' | sed 's/ $//')"
+        is start phase=activating "$($guard start a)"
+        awaits a
+        is current "$new" "$(readlink /run/current-system)"
+        is persistent "$old" "$(readlink -f /nix/var/nix/profiles/system)"
+        is early "error=unconfirmed" "$($guard commit a | head -n 1)"
+        is nonce "error=nonce" "$(echo bad | $guard confirm a | head -n 1)"
+        is first "count=1" "$(echo good | $guard confirm a | head -n 1)"
+        is early "error=unconfirmed" "$($guard commit a | head -n 1)"
+        is second "count=2" "$(echo good | $guard confirm a | head -n 1)"
+        is commit phase=committing "$($guard commit a)"
+        is end committed "$(ends a)"
+        settled "$new"
+        is switches "$new test $new boot" "$(tr '\n' ' ' </var/log/switches | sed 's/ $//')"
+        is again phase=committed "$($guard commit a)"
+        is abort committed "$($guard abort a | sed -n s/^phase=//p)"
+        settled "$new"
+        "#,
+    );
+}
+
+#[test]
+fn a_failing_activation_is_gone_back_from() {
+    holds(
+        r#"
+        echo '[ "$1" != test ] || { ln -sfn "$0" /run/half; exit 2; }' >$new/fault
+        prepare a >/dev/null
+        $guard start a >/dev/null
+        is end rolled-back "$(ends a)"
+        is reason "activation 2" "$($guard status a | sed -n 's/^state\.\(reason\|status\)=//p' | tr '\n' ' ' | sed 's/ $//')"
+        settled "$old"
+        is switches "$new test $old test" "$(tr '\n' ' ' </var/log/switches | sed 's/ $//')"
+        "#,
+    );
+}
+
+#[test]
+fn an_activation_that_hangs_is_killed_with_all_that_it_started() {
+    holds(
+        r#"
+        echo '[ "$1" != test ] || { sleep 1000 & sleep 1000; }' >$new/fault
+        prepare a activation=1 >/dev/null
+        $guard start a >/dev/null
+        is end rolled-back "$(ends a)"
+        is status timeout "$($guard status a | sed -n 's/^state\.status=//p')"
+        settled "$old"
+        is left '' "$(pgrep -f 'sleep 1000' || true)"
+        "#,
+    );
+}
+
+#[test]
+fn silence_is_no_confirmation() {
+    holds(
+        r#"
+        prepare a confirmation=3 >/dev/null
+        $guard start a >/dev/null
+        awaits a
+        is nonce good "$($guard recover a | sed -n 's/^nonce=//p')"
+        is first "count=1" "$(echo good | $guard confirm a | head -n 1)"
+        is end rolled-back "$(ends a)"
+        is reason not-confirmed "$($guard status a | sed -n 's/^state\.reason=//p')"
+        is late error=phase "$(echo good | $guard confirm a | head -n 1)"
+        settled "$old"
+        "#,
+    );
+}
+
+#[test]
+fn a_commit_that_fails_takes_back_the_generation_that_it_made() {
+    holds(
+        r#"
+        echo '[ "$1" != boot ] || exit 1' >$new/fault
+        prepare a confirmations=0 >/dev/null
+        $guard start a >/dev/null
+        awaits a
+        $guard commit a >/dev/null
+        is end rolled-back "$(ends a)"
+        settled "$old"
+        is generations system-1-link "$(ls /nix/var/nix/profiles | grep link)"
+        "#,
+    );
+}
+
+#[test]
+fn somebody_can_ask_to_go_back() {
+    holds(
+        r#"
+        prepare a >/dev/null
+        $guard abort a >/dev/null
+        is end rolled-back "$(ends a)"
+        is untouched '' "$(cat /var/log/switches)"
+        settled "$old"
+        prepare b >/dev/null
+        $guard start b >/dev/null
+        awaits b
+        $guard abort b unhealthy:web >/dev/null
+        is end rolled-back "$(ends b)"
+        is reason unhealthy:web "$($guard status b | sed -n 's/^state\.reason=//p')"
+        settled "$old"
+        "#,
+    );
+}
+
+#[test]
+fn a_host_has_one_activation_at_a_time() {
+    holds(
+        r#"
+        prepare a >/dev/null
+        is second "holder=a phase=prepared error=locked detail=someone" "$(prepare b | tr '\n' ' ' | sed 's/ $//')"
+        is nothing none "$($guard status b | sed -n 's/^phase=//p')"
+        $guard abort a >/dev/null
+        is end rolled-back "$(ends a)"
+        is third phase=prepared "$(prepare b | head -n 1)"
+        is twice error=phase "$(prepare b | head -n 1)"
+        "#,
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_leaves_nothing() {
+    holds(
+        r#"
+        is expected "error=unexpected detail=$old" "$(printf '%s\n' toplevel=$new expected=$new | $guard prepare a | tr '\n' ' ' | sed 's/ $//')"
+        is missing "error=missing" "$(printf '%s\n' toplevel=/nix/store/none | $guard prepare a | head -n 1)"
+        is empty "error=missing" "$($guard prepare a </dev/null | head -n 1)"
+        rm $old/init
+        is boots "error=boot" "$(prepare a | head -n 1)"
+        : >$old/init
+        is name "error=transaction" "$($guard status ../../etc | head -n 1)"
+        is verb "error=verb" "$($guard reboot a | head -n 1)"
+        is phase "error=phase" "$($guard start a | head -n 1)"
+        is file "error=no-such-file" "$($guard stage a passwd 0 </dev/null | head -n 1)"
+        is nothing '' "$(ls /var/lib/nixmox/txn)"
+        settled "$old"
+        "#,
+    );
+}
+
+#[test]
+fn files_arrive_whole_or_not_at_all() {
+    holds(
+        r#"
+        prepare a path.sealed=/var/secrets.yaml >/dev/null
+        is digest "error=damaged" "$(echo half | $guard stage a sealed 00 | head -n 1)"
+        digest=$(echo whole | sha256sum)
+        echo whole | $guard stage a sealed ${digest%% *}
+        is staged whole "$(cat /run/nixmox/secrets.a/sealed)"
+        is unasked "error=no-such-file" "$(echo x | $guard stage a host-key 00 | head -n 1)"
+        is private 700 "$(stat -c %a /run/nixmox)"
+        $guard abort a >/dev/null
+        is end rolled-back "$(ends a)"
+        settled "$old"
+        is gone no "$([ -e /run/nixmox/secrets.a ] && echo yes || echo no)"
+        "#,
+    );
+}
+
+#[test]
+fn an_activation_that_moves_the_profile_is_corrected() {
+    holds(
+        r#"
+        echo '[ "$1" != test ] || ln -sfn elsewhere /nix/var/nix/profiles/system' >$new/fault
+        prepare a >/dev/null
+        $guard start a >/dev/null
+        awaits a
+        is profile system-1-link "$(readlink /nix/var/nix/profiles/system)"
+        $guard abort a >/dev/null
+        is end rolled-back "$(ends a)"
+        settled "$old"
+        "#,
+    );
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("guard.sh");
+    fs::write(&path, guard_script()).expect("writable");
+    let output = Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output();
+    let output = output.expect("shellcheck cannot be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
