@@ -9,6 +9,7 @@
 //! | find what it left of a secret anywhere | [`TestEnv::holders`] |
 //! | have hosts to deploy to, which can be cut off, reset and broken | [`Bed`], [`Fleet`] |
 //! | deploy to one of them and be killed at it | [`Deployment`] |
+//! | deploy to all of them at once, with the library alone | [`Deployer`] |
 //!
 //! Needs Linux with a tmpfs on `/dev/shm`, and strace, git, `setsid` and `script` (Debian: strace, git, util-linux,
 //! bsdutils). Beds need root and more (`docs/testbed.md`). What is missing fails the test.
@@ -17,10 +18,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "helpers of tests fail by panicking"
 )]
 
 mod bed;
+mod deployer;
 mod deployment;
 mod env;
 mod fleet;
@@ -30,6 +33,7 @@ mod search;
 mod trace;
 
 pub use bed::{Bed, BedHost, Fleet, NIX_CONFIG, eventually, nix};
+pub use deployer::{Deployer, is_settled, patience, phase, switch, until};
 pub use deployment::{Deployment, Ended};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
