@@ -1,6 +1,6 @@
 //! Activations that succeed, that fail, and that never end.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::panic, reason = "tests fail by panicking")]
 
 use std::time::Duration;
 

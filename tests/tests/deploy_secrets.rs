@@ -1,6 +1,6 @@
 //! A host's own files of secrets: there before the activation, gone back from with the system.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::process::Command;
