@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::end::{End, Ended, JobError};
 use super::{Job, Settings, Watch, undo, work};
 use crate::{
-    Goal, Happening, NixError, OnFailure, Outcome, PackageChange, Phase, Place, Probe, Schedule,
+    Goal, Happening, NixError, OnFailure, Outcome, PackageChange, Phase, Place, Schedule,
     ScheduleError, Skip, StorePath, System,
 };
 
@@ -103,14 +103,15 @@ impl Run {
         }
         while let Some(answer) = asking.join_next().await {
             match answer {
-                Ok((node, Ok(probe))) => self.asked(&node, &probe),
+                Ok((node, Ok(answer))) => self.asked(&node, &answer),
                 Ok((node, Err(error))) => self.end(&node, End::Failed(JobError::Probe(error))),
                 Err(_) => {}
             }
         }
     }
 
-    fn asked(&mut self, node: &NodeName, probe: &Probe) {
+    fn asked(&mut self, node: &NodeName, answer: &work::Answer) {
+        let probe = &answer.probe;
         self.current.insert(node.clone(), probe.current.clone());
         let Some(job) = self.jobs.get(node) else { return };
         let toplevel = &job.system.toplevel;
@@ -119,7 +120,7 @@ impl Run {
             Goal::Test => probe.current == *toplevel,
             Goal::Boot | Goal::DryActivate | Goal::Push => false,
         };
-        if there && job.request.secrets.is_none() {
+        if there && answer.has_secrets {
             self.end(node, End::Activation(Outcome::Unchanged));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
 use super::end::JobError;
@@ -9,18 +10,50 @@ use super::{Job, Settings, Watch};
 use crate::closure::closure_on;
 use crate::{
     Goal, GuardError, Happening, NixLine, Outcome, PackageChange, Phase, Probe, RemoteCommand,
-    StorePath, activate, package_changes, probe, resume,
+    SecretFiles, StorePath, activate, package_changes, probe, resume,
 };
 
 /// Between two looks at a host that reboots.
 const LOOK: Duration = Duration::from_millis(500);
+/// Where hosts keep their own key.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+
+/// What a host answers to the first question.
+pub(super) struct Answer {
+    pub(super) probe: Probe,
+    /// Whether the files of secrets that it is to have are there already.
+    pub(super) has_secrets: bool,
+}
 
 /// Asks a host what it runs, bringing to its end what another run began there.
 pub(super) async fn ask(
     job: &Job,
     settings: &Settings,
     watch: &Watch,
-) -> Result<Probe, GuardError> {
+) -> Result<Answer, GuardError> {
+    let probe = ask_what_runs(job, settings, watch).await?;
+    let has_secrets = match &job.request.secrets {
+        Some(secrets) => has(job, secrets).await?,
+        None => true,
+    };
+    Ok(Answer { probe, has_secrets })
+}
+
+/// Tells whether files on a host have the content that they should have, by their digests.
+async fn has(job: &Job, secrets: &SecretFiles) -> Result<bool, GuardError> {
+    let sealed = secrets.sealed.as_ref().map(|file| (file.path.as_str(), file.text.as_bytes()));
+    let key = secrets.host_key.as_ref().map(|key| (HOST_KEY, key.expose().as_bytes()));
+    for (path, bytes) in sealed.into_iter().chain(key) {
+        let output = job.host.run(&RemoteCommand::new(["sha256sum", path])?).await?;
+        let digest: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        if !output.success() || !output.stdout.starts_with(digest.as_bytes()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn ask_what_runs(job: &Job, settings: &Settings, watch: &Watch) -> Result<Probe, GuardError> {
     watch.events.send(job.host.node(), Happening::Phase(Phase::Probe));
     let found = probe(&job.host).await?;
     let begun = found.last.as_ref().filter(|last| !last.standing.phase.is_over());
