@@ -37,7 +37,7 @@ pub use deployer::{Deployer, is_settled, patience, phase, switch, until};
 pub use deployment::{Deployment, Ended};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
-pub use program::{manifest_program, program, sops_program};
+pub use program::{deploy_program, manifest_program, program, sops_program};
 pub use pty::Pty;
 pub use search::{copy_tree, files};
 pub use trace::{Call, Traced, calls};

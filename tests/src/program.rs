@@ -37,6 +37,16 @@ pub fn manifest_program() -> &'static Path {
     PROGRAM.get_or_init(|| current("nixmox-manifest"))
 }
 
+/// Returns the path of `nixmox-deploy`, as [`program`] does for its own.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn deploy_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| current("nixmox-deploy"))
+}
+
 fn current(name: &str) -> PathBuf {
     // target/debug/deps/TEST
     let test = std::env::current_exe().unwrap();

@@ -1,0 +1,76 @@
+//! Somebody with a fleet's repository and a bed of hosts.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use nixmox_tests::{Bed, BedHost, Fleet, NIX_CONFIG, Ran, TestEnv, deploy_program};
+
+/// Somebody who deploys.
+pub(crate) struct Operator {
+    pub(crate) env: TestEnv,
+    pub(crate) bed: Bed,
+    pub(crate) systems: Fleet,
+}
+
+impl Operator {
+    /// Has so many hosts, and a flake with their systems in revision 1.
+    pub(crate) fn new(count: usize) -> Self {
+        let mut env = TestEnv::of(deploy_program());
+        env.var("NIX_CONFIG", NIX_CONFIG);
+        let systems = Fleet::new(&env.path("systems"), count);
+        Self { env, bed: Bed::up(count), systems }
+    }
+
+    /// Writes a file of the repository.
+    pub(crate) fn file(&self, name: &str, text: &str) {
+        let path = self.env.path("fleet").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Builds the systems as they are set now, and writes down where they are.
+    pub(crate) fn build(&self) -> BTreeMap<String, String> {
+        let systems = self.systems.build();
+        let lines: String = systems.iter().map(|(node, path)| format!("{node} {path}\n")).collect();
+        self.env.give("paths", lines);
+        systems
+    }
+
+    /// Returns arguments with those that every run has here.
+    pub(crate) fn arguments(&self, words: &str) -> Vec<String> {
+        let config = self.bed.ssh_config().display().to_string();
+        let paths = self.env.path("given/paths").display().to_string();
+        let word = |word: &str| word.replace("PATHS", &paths);
+        words.split(' ').map(word).chain(["--ssh-config".to_owned(), config]).collect()
+    }
+
+    /// Runs the program; `PATHS` is the file of the systems.
+    pub(crate) fn run(&self, words: &str) -> Ran {
+        let arguments = self.arguments(words);
+        self.env.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Deploys what was built to all hosts, with little patience.
+    pub(crate) fn deploy(&self, more: &str) -> Ran {
+        self.run(&format!("deploy --all --paths PATHS --dwell 1 {more}").trim().replace("  ", " "))
+    }
+
+    pub(crate) fn host(&self, number: usize) -> BedHost<'_> {
+        self.bed.host(number)
+    }
+
+    /// Says what every host runs.
+    pub(crate) fn running(&self) -> BTreeMap<String, String> {
+        self.bed.hosts().map(|host| (host.name(), host.current_system())).collect()
+    }
+}
+
+/// How often somebody has logged in to a host.
+pub(crate) fn logins(host: BedHost<'_>) -> usize {
+    host.sh("journalctl --boot | grep -c 'Accepted publickey' || true").trim().parse().unwrap()
+}
+
+/// How many activations a host knows of.
+pub(crate) fn activations(host: BedHost<'_>) -> usize {
+    host.sh("ls /var/lib/nixmox/txn 2>/dev/null | wc -l").trim().parse().unwrap()
+}

@@ -1,0 +1,101 @@
+//! Hosts whose keys and sealed files are in the repository.
+
+use std::fs;
+use std::path::Path;
+
+use nixmox_tests::{Ran, program};
+
+use crate::operator::{Operator, activations};
+
+const PLACE: &str = "/var/lib/secrets/secrets.yaml";
+
+fn secrets(operator: &Operator, arguments: &[&str], input: &str) -> Ran {
+    use std::io::Write as _;
+    let mut child = operator
+        .env
+        .command(program())
+        .args(arguments)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    Ran::new(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_host_has_its_sealed_file_and_the_repositorys_key() {
+    let operator = Operator::new(1);
+    let address = operator.host(1).address();
+    let definition = format!(
+        "{{ os = \"nixos\"; deploy = {{ targetHost = \"{address}\"; sealedFile = \"{PLACE}\"; }}; }}"
+    );
+    operator.file("nodes/node1/node.nix", &definition);
+    secrets(&operator, &["init"], "").ends(0);
+    secrets(&operator, &["set", "node1.token"], "correct horse").ends(0);
+    let systems = operator.build();
+    let host = operator.host(1);
+    let old = host.current_system();
+
+    // The machine has another key than the repository: it is nobody that is known.
+    let ran = operator.deploy("").ends(71);
+    assert!(ran.out.contains("the host's key is not the one that is known"), "{ran:#?}");
+    assert_eq!((host.current_system(), activations(host)), (old, 0));
+
+    take_key(&operator);
+    operator.deploy("").ends(0);
+    host.runs_and_boots(&systems["node1"]);
+    let sealed = fs::read(operator.env.path("fleet/nodes/node1/secrets.yaml")).unwrap();
+    assert_eq!(fs::read(host.root().join(&PLACE[1..])).unwrap(), sealed);
+
+    // Nothing has changed; then only a secret has.
+    let ran = operator.deploy("").ends(0);
+    assert_eq!(ran.out, "1 host: 1 as they should be\n");
+    secrets(&operator, &["set", "node1.token"], "battery staple").ends(0);
+    operator.deploy("").ends(0);
+    let newer = fs::read(operator.env.path("fleet/nodes/node1/secrets.yaml")).unwrap();
+    assert_ne!(newer, sealed);
+    assert_eq!(fs::read(host.root().join(&PLACE[1..])).unwrap(), newer);
+
+    // With a bad system the old file is back as well.
+    secrets(&operator, &["set", "node1.token"], "third").ends(0);
+    operator.systems.set("node1", "variant", "activate-fails");
+    operator.build();
+    operator.deploy("").ends(70);
+    assert_eq!(fs::read(host.root().join(&PLACE[1..])).unwrap(), newer);
+}
+
+#[test]
+fn a_fleet_whose_check_fails_is_not_deployed() {
+    let operator = Operator::new(1);
+    operator.file("nodes/node1/node.nix", "{ os = \"nixos\"; }");
+    secrets(&operator, &["init"], "").ends(0);
+    secrets(&operator, &["set", "node1.token"], "correct horse").ends(0);
+    let sealed = operator.env.path("fleet/nodes/node1/secrets.yaml");
+    let text = fs::read_to_string(&sealed).unwrap();
+    fs::write(
+        &sealed,
+        text.replacen("token: ENC[AES256_GCM,data:", "token: ENC[AES256_GCM,data:AA", 1),
+    )
+    .unwrap();
+    operator.build();
+    let ran = operator.deploy("").ends(1);
+    assert!(ran.err.contains("the fleet's sealed files are not as they should be"), "{ran:#?}");
+    assert_eq!(activations(operator.host(1)), 0);
+}
+
+/// Gives the machine the key that the repository has for it, as an installation does.
+fn take_key(operator: &Operator) {
+    let key = Path::new("nodes/node1/ssh_host_ed25519_key");
+    let opened = nixmox_tests::sops_program();
+    let output = operator
+        .env
+        .command(opened)
+        .args(["decrypt", "--input-type", "binary", "--output-type", "binary"])
+        .arg(key)
+        .output()
+        .unwrap();
+    let opened = Ran::new(&output).ends(0).out;
+    let host = operator.host(1);
+    fs::write(host.root().join("etc/ssh/ssh_host_ed25519_key"), opened).unwrap();
+    host.sh("systemctl restart sshd");
+}
