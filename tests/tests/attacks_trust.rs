@@ -193,6 +193,115 @@ fn files_swapped_between_hosts_and_fleets_are_refused() {
     refused(&env, "which is no admin's key");
 }
 
+/// A fleet in which both routers have a WireGuard key pair each; the public halves lie in the clear for Nix.
+fn with_public_parts() -> TestEnv {
+    let mut env = fleet(Shape::default());
+    let text = env.run(&["decrypt", "secrets.yaml"]).ends(0).out;
+    let declared =
+        "nodes = {\n    routers.wg._generate = { type = \"wireguard\"; perHost = true; };\n";
+    env.types(&text.replacen("nodes = {\n", declared, 1));
+    env.run(&["edit"]).ends(0);
+    all_is_well(&env);
+    env
+}
+
+/// Whoever swaps a public key in the clear becomes a peer, or an authority, of a host whose secrets are all sound.
+#[test]
+fn public_parts_that_nobody_signed_are_refused() {
+    let (one, two) = ("nodes/routers/router1/public.json", "nodes/routers/router2/public.json");
+    let mine = |text: &[u8]| {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let at = text.find("\"public\": \"").unwrap() + 11;
+        format!("{}AAAA{}", &text[..at], &text[at + 4..])
+    };
+    let env = with_public_parts();
+    let (good, other) = (read(&env, one), read(&env, two));
+    assert_ne!(good, other);
+    let why = "the public parts beside it are not those that were signed";
+    // Another host's, a key of his own, a file that is none of ours, and none at all.
+    for forged in [other, mine(&good).into_bytes(), b"{\"wg\":{\"public\":\"x\"}}".to_vec()] {
+        write(&env, one, &forged);
+        for ran in [env.run(&["check", "--keyless"]), ci(&env)] {
+            assert!(ran.clone().ends(1).out.contains(why), "{ran:#?}");
+        }
+        env.run(&["check"]).ends(1);
+        write(&env, one, &good);
+        ci(&env).ends(0);
+    }
+    fs::remove_file(env.path("fleet").join(one)).unwrap();
+    assert!(ci(&env).ends(1).out.contains(why));
+    // Sealing brings them back and signs again; the machine's own file was never in question.
+    env.run(&["seal"]).ends(0);
+    assert_eq!(read(&env, one), good);
+    all_is_well(&env);
+    // A host that has none does not get some.
+    write(&env, "nodes/servers/server1/public.json", &good);
+    assert!(ci(&env).ends(1).out.contains(why));
+    fs::remove_file(env.path("fleet/nodes/servers/server1/public.json")).unwrap();
+    all_is_well(&env);
+    // The state before a new pair was made does not come back, in whole or in part.
+    let old: Vec<_> = [ROUTER1, &format!("{ROUTER1}.sig"), one]
+        .iter()
+        .map(|path| (path.to_string(), read(&env, path)))
+        .collect();
+    env.run(&["generate", "--regenerate", "router1.wg"]).ends(0);
+    all_is_well(&env);
+    let (path, bytes) = &old[2];
+    let fresh = read(&env, path);
+    write(&env, path, bytes);
+    assert!(ci(&env).ends(1).out.contains(why));
+    write(&env, path, &fresh);
+    for (path, bytes) in &old {
+        write(&env, path, bytes);
+    }
+    assert!(env.run(&["check"]).ends(1).out.contains("was here before"));
+}
+
+/// An admin's key that signs another structure than the file has: without a key nobody can tell, with one it is found.
+#[test]
+fn a_statement_about_other_values_is_refused() {
+    let env = fleet(Shape::default());
+    let key = env.path("home/.ssh/id_ed25519");
+    let file = read(&env, ROUTER1);
+    let signed = sign_with(&env, &key, &file, 7);
+    write(&env, &format!("{ROUTER1}.sig"), signed);
+    ci(&env).ends(0);
+    let found = env.run(&["check"]).ends(1);
+    assert!(found.out.contains("the values are not those that were signed"), "{found:#?}");
+}
+
+/// What is generated counts among what somebody knows who leaves, and is named as that.
+#[test]
+fn generated_values_are_among_what_an_admin_knows() {
+    let env = with_public_parts();
+    let bob = env.path("given/bob.txt").display().to_string();
+    env.tool("age-keygen", &["-o", &bob]);
+    let recipient = env.tool("age-keygen", &["-y", &bob]).trim().to_owned();
+    let ssh = ssh_key(&env, "given/bob").display().to_string();
+    let add = ["recipients", "add", "bob", &recipient, "--ssh", &format!("{ssh}.pub")];
+    env.run(&add).ends(0);
+    let text = env.run(&["recipients", "remove", "bob", "--dry-run"]).ends(0).out;
+    assert!(text.contains("router1  wg.private* wg.public*"), "{text}");
+    assert!(text.contains("generate --regenerate"), "{text}");
+    let json = env.run(&["recipients", "remove", "bob", "--json"]).ends(0).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let known = &json["known"];
+    assert_eq!(known["values"]["routers"].to_string(), r#"["psk"]"#);
+    assert_eq!(known["generated"]["router2"].to_string(), r#"["wg.private","wg.public"]"#);
+    assert_eq!(known["hosts"].as_array().unwrap().len(), 4, "{known:#}");
+    // Of a member of a group, what the group's hosts get.
+    let group = ["recipients", "group", "network", "--opens", "routers"];
+    env.run(&group).ends(0);
+    env.run(&["recipients", "add", "carol", &recipient, "--group", "network"]).ends(0);
+    let json = env.run(&["recipients", "remove", "carol", "--json"]).ends(0).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let known = &json["known"];
+    assert_eq!(known["hosts"].to_string(), r#"["router1","router2"]"#);
+    assert_eq!(known["values"]["routers"].to_string(), r#"["psk"]"#, "{known:#}");
+    assert!(known["values"].get("server1").is_none(), "{known:#}");
+    assert!(!known["generated"].as_object().unwrap().is_empty(), "{known:#}");
+}
+
 #[test]
 fn who_adds_himself_to_the_rules_gets_nothing() {
     let env = fleet(Shape::default());

@@ -68,7 +68,7 @@ impl<'a> Base<'a> {
             master,
             master_path: fleet.layout.master()?,
             admins: Admins::read(fleet)?,
-            delivery: Beside::of(fleet),
+            delivery: Beside::of(fleet)?,
             files: HostFiles::read_all(fleet)?,
             digests,
             ages,

@@ -20,7 +20,7 @@ use crate::hosts::{Generated, HostFiles, orphans};
 use crate::master;
 use crate::plan::{Accept, wanted};
 use crate::store::RelPath;
-use crate::trust::{self, Beside, generation_of, keep_in_step};
+use crate::trust::{self, Beside, generation_of, keep_in_step, structure};
 
 /// Names of plaintext files that people and other tools leave behind at the top of a fleet.
 const LEFTOVERS: [&str; 6] = [
@@ -218,7 +218,7 @@ impl<'a> Check<'a> {
         (fleet, accept): (&'a Fleet, Accept),
         files: &'a BTreeMap<NodeName, HostFiles>,
     ) -> Result<Self, Error> {
-        let (admins, delivery) = (Admins::read(fleet)?, Beside::of(fleet));
+        let (admins, delivery) = (Admins::read(fleet)?, Beside::of(fleet)?);
         Ok(Self { fleet, files, admins, delivery, accept, problems: Vec::new() })
     }
 
@@ -245,7 +245,8 @@ impl<'a> Check<'a> {
             .map(|(host, files)| {
                 let mut found = self.outside_of_host(host, files)?;
                 if found.is_empty() {
-                    found.extend(inside_of_host(identities, wanted.get(host), files));
+                    let judges = (identities, self.delivery.as_ref());
+                    found.extend(inside_of_host(judges, (host, wanted.get(host)), files));
                 }
                 found.extend(older(base, host, files));
                 if let (true, Some(bytes)) = (found.is_empty(), &files.sealed.bytes)
@@ -447,8 +448,8 @@ fn place(finding: &Finding) -> String {
 
 /// Opens a host's files and compares them with what they should hold.
 fn inside_of_host(
-    identities: &Identities,
-    wanted: Option<&SecretTree>,
+    (identities, delivery): (&Identities, Option<&Beside>),
+    (host, wanted): (&NodeName, Option<&SecretTree>),
     files: &HostFiles,
 ) -> Option<Problem> {
     let problem = |file: &Generated, kind| Some(Problem { path: file.place().clone(), kind });
@@ -469,7 +470,14 @@ fn inside_of_host(
     };
     match file.documents().to_tree() {
         Err(error) => problem(&files.sealed, ProblemKind::Malformed(error.to_string())),
-        Ok(held) if held == *wanted => None,
+        Ok(held) if held == *wanted => {
+            // Who signed may have stated something else about the values than that they are these.
+            let signed = delivery.and_then(|delivery| delivery.judge(host, files))?.ok()?.1;
+            let stated = signed.danger_statement().structure;
+            let kind = || ProblemKind::BadSignature(DeliveryError::Structure.to_string());
+            (stated != structure(file.data_key(), host, &held))
+                .then(|| Problem { path: files.sealed.place().clone(), kind: kind() })
+        }
         Ok(held) => problem(&files.sealed, ProblemKind::Outdated(differing(&held, wanted))),
     }
 }

@@ -3,7 +3,7 @@
 mod next;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use nixmox_hostkey::{HostKey, HostPublicKey};
@@ -40,6 +40,8 @@ pub(crate) struct HostContext<'a> {
     pub(crate) new_admins: bool,
     /// What gets new data keys because somebody asked for it.
     pub(crate) renewal: Option<&'a Renewal>,
+    /// The public parts of generated values as they will lie beside each host's file, digested.
+    pub(crate) public: &'a BTreeMap<NodeName, Hash>,
     pub(crate) now: Timestamp,
 }
 
@@ -209,7 +211,8 @@ impl HostPlan {
         let Some(delivery) = &context.base.delivery else { return Ok(None) };
         let (host, files) = (wanted.host, wanted.files);
         let strayed = files.sealed.strayed.is_some() || files.signature.strayed.is_some();
-        let stays = sealed.structure.is_none() && !strayed;
+        let public = context.public.get(host).copied();
+        let stays = sealed.structure.is_none() && !strayed && delivery.public(host) == public;
         if stays && context.base.is_signed(host, files) {
             return Ok(Some(context.base.generation(host).max(generation_of(files).unwrap_or(0))));
         }
@@ -218,7 +221,8 @@ impl HostPlan {
             None => structure(open_sealed(context, wanted, pair)?.data_key(), host, tree),
         };
         let floor = context.base.generation(host);
-        let unsigned = delivery.state((host, files), (&sealed.bytes, structure), floor)?;
+        let content = (&sealed.bytes[..], structure, public);
+        let unsigned = delivery.state((host, files), content, floor)?;
         let generation = unsigned.generation();
         if let Some(stray) = &files.signature.strayed {
             self.removes.push(stray.clone());
@@ -376,6 +380,7 @@ fn sealed<'a>(
         Some(_) if context.step(wanted.host).is_some() && plan.turns() => {
             plan.change = Some(Change::Updated);
         }
+        Some(_) if next.is_some_and(|next| next.accepted) => plan.change = Some(Change::Updated),
         Some(_) if context.new_admins => plan.changes(Change::Updated, Reason::Admins),
         Some(_) if context.renews(wanted.host) => plan.changes(Change::Updated, Reason::Renewed),
         Some(bytes) if context.vouches_for_values(wanted.host, tree) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use nixmox_generate::Notes;
-use nixmox_signing::Signer;
+use nixmox_signing::{Hash, Signer};
 use nixmox_sops::{DataKey, Identities, Interaction, Keep, SealOptions, seal};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretString, SecretTree};
@@ -115,10 +115,11 @@ impl Plan {
         let mut sealed_master = planner.seal_master(rng, now)?;
         sealed_master.ages = planner.ages(policy.is_some(), nodes, &sealed_master.key, now);
         let generated = planner.seal_generated(&settled, &sealed_master, rng, now)?;
+        let public = planner.public_parts(&generated)?;
         let seeds = planner.seeds(rng);
         // The lint needs one core for as long as the hosts need all of them for a small part of their work.
         let (hosts, lints) = rayon::join(
-            || planner.hosts(&wanted, seeds, &sealed_master.key, now),
+            || planner.hosts((&wanted, &public), seeds, &sealed_master.key, now),
             || nixmox_cascade::lint(topology, nodes),
         );
         let mut hosts = hosts?;
@@ -345,7 +346,7 @@ impl Planner<'_> {
     /// Plans every host, on all cores.
     fn hosts(
         &self,
-        wanted: &BTreeMap<NodeName, SecretTree>,
+        (wanted, public): (&BTreeMap<NodeName, SecretTree>, &BTreeMap<NodeName, Hash>),
         seeds: Vec<ChaCha20Rng>,
         new_key: &DigestKey,
         now: Timestamp,
@@ -359,6 +360,7 @@ impl Planner<'_> {
             accept_key: self.request.accept.host_keys,
             new_admins: self.new_admins,
             renewal: self.request.renewal,
+            public,
             now,
         };
         let plans: Vec<Result<Option<HostPlan>, Error>> = work

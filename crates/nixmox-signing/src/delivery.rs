@@ -36,6 +36,9 @@ pub struct Delivery {
     pub sha256: Hash,
     /// Digest of the values and their structure, keyed with what only those know who can open the file.
     pub structure: Hash,
+    /// Digest of the public parts of generated values beside the file, which Nix reads; `None` when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Hash>,
 }
 
 /// What a statement is made of.
@@ -78,6 +81,7 @@ impl Delivery {
             recipients,
             sha256: Hash::of(file),
             structure,
+            public: None,
         }
     }
 

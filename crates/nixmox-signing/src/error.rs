@@ -216,6 +216,9 @@ pub enum DeliveryError {
     /// It holds another structure than was signed.
     #[error("the values are not those that were signed")]
     Structure,
+    /// The public parts beside the file are others than was signed.
+    #[error("the public parts beside it are not those that were signed")]
+    Public,
     /// It is older than what was seen before.
     #[error("it is generation {found}, and generation {seen} was here before")]
     RolledBack {

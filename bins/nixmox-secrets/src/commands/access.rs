@@ -10,7 +10,7 @@ use nixmox_cli::{Exit, Failure};
 use nixmox_secrets::readers::{
     Access, Evidence, FileReaders, HostReaders, Opened, Receivers, Suspicion, receivers,
 };
-use nixmox_secrets::{Error, Master, master, view};
+use nixmox_secrets::{Error, Fleet, Master, View, master, view};
 use nixmox_sops::Identities;
 use nixmox_topology::{Kind, NodeName, Topology};
 use nixmox_tree::SecretTree;
@@ -151,7 +151,8 @@ fn asked<'a>(
     let path = paths::full(&args.what)?;
     let explain = |error| context.explain(error);
     let tree =
-        opened.master.as_ref().map(|file| tree(context, args, (opened, file))).transpose()?;
+        opened.master.as_ref().map(|file| evaluated(context, args.evaluate, (&opened.fleet, file)));
+    let tree = tree.transpose()?.map(|(tree, _)| tree);
     let found = receivers(topology, tree.as_ref(), access, &path);
     let found = match found {
         // Was the node mistyped, or the secret?
@@ -177,19 +178,19 @@ fn generated<'a>(
     access.generated.as_ref().filter(holds)
 }
 
-/// Evaluates the master, with what is generated in it.
-fn tree(
+/// Evaluates the master, and puts in what is generated.
+pub(super) fn evaluated(
     context: &Context,
-    args: &Who,
-    (opened, file): (&Opened, &Master),
-) -> Result<SecretTree, Failure> {
+    evaluate: Evaluate,
+    (fleet, file): (&Fleet, &Master),
+) -> Result<(SecretTree, View), Failure> {
     let explain = |error| context.explain(error);
-    let options = context.options(Trust::default(), args.evaluate);
+    let options = context.options(Trust::default(), evaluate);
     let mut tree = master::evaluate(file.form(), file.text(), options.real_nix).map_err(explain)?;
     let nodes = master::nodes(&tree).map_err(explain)?;
-    let view = view(&opened.fleet, file, nodes, &options).map_err(explain)?;
+    let view = view(fleet, file, nodes, &options).map_err(explain)?;
     tree.insert("nodes", nixmox_tree::Value::Tree(view.nodes().clone()));
-    Ok(tree)
+    Ok((tree, view))
 }
 
 fn about(out: &mut dyn io::Write, access: &Access, asked: &Asked<'_>) -> io::Result<()> {

@@ -20,6 +20,8 @@ pub(super) struct NextPair<'a> {
     pub(super) public: HostPublicKey,
     private_file: Cow<'a, [u8]>,
     public_file: Cow<'a, [u8]>,
+    /// Whether the person at the keyboard has just vouched for it: nothing is sealed to it yet.
+    pub(super) accepted: bool,
 }
 
 impl NextPair<'_> {
@@ -124,12 +126,14 @@ fn found<'a>(
         if accepted {
             because(&mut plan.reasons, Reason::KeyAccepted);
         }
-        return sealed(context, wanted, plan, (&key, Cow::Borrowed(public)), rng).map(Some);
+        let next = sealed(context, wanted, plan, (&key, Cow::Borrowed(public)), rng)?;
+        return Ok(Some(NextPair { accepted, ..next }));
     }
     Ok(Some(NextPair {
         public: wanted.files.next_public_key()?,
         private_file: Cow::Borrowed(private),
         public_file: Cow::Borrowed(public),
+        accepted: false,
     }))
 }
 
@@ -143,5 +147,6 @@ fn sealed<'a>(
     let [file, _] = &wanted.files.next;
     let bytes = seal_key(context, (wanted.host, file), key, rng)?;
     plan.writes.push((file.path.clone(), bytes.clone(), Mode::Public));
-    Ok(NextPair { public: key.public(), private_file: Cow::Owned(bytes), public_file })
+    let private_file = Cow::Owned(bytes);
+    Ok(NextPair { public: key.public(), private_file, public_file, accepted: false })
 }

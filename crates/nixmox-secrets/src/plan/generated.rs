@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use nixmox_generate::{Notes, Records};
+use nixmox_signing::Hash;
+use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
 use rand_core::{CryptoRng, RngCore};
 
@@ -105,6 +107,24 @@ impl Planner<'_> {
         let stays = sealed.is_none();
         let bytes = sealed.or_else(|| self.base.generated.bytes.clone());
         Ok(SealedValues { bytes, stays, public })
+    }
+}
+
+impl Planner<'_> {
+    /// Digests the public parts of every host that will have some; they are part of what is signed.
+    pub(super) fn public_parts(
+        &self,
+        values: &SealedValues,
+    ) -> Result<BTreeMap<NodeName, Hash>, Error> {
+        let fleet = self.request.fleet;
+        let mut digests = BTreeMap::new();
+        for host in fleet.topology.hosts() {
+            let path = fleet.layout.public_parts(&fleet.topology.dir(host))?;
+            if let Some(bytes) = values.public.get(&path) {
+                digests.insert(host.clone(), Hash::of(bytes));
+            }
+        }
+        Ok(digests)
     }
 }
 

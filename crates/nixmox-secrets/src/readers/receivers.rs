@@ -107,8 +107,9 @@ fn leaves(
 impl Readable {
     /// Finds what the holder of `recipient` can read, by the labels in the files and by what is suspicious in them.
     ///
-    /// `tree` is the master's. Whoever is named by the master reads everything in it; whoever is named by a host's
-    /// key or file, what that host gets.
+    /// `tree` is the master's, with generated values put in. Whoever is named by the master reads everything in it;
+    /// whoever is named by a host's key or file, what that host gets; whoever is named by the file of generated values,
+    /// what is in that.
     ///
     /// # Errors
     ///
@@ -122,12 +123,30 @@ impl Readable {
         let names =
             |file: &super::FileReaders| file.readers.iter().any(|r| r.recipient == recipient);
         let master = access.master.as_ref().is_some_and(names);
+        let generated = access.generated.as_ref().filter(|file| names(file));
         let hosts: BTreeSet<NodeName> = access
             .hosts
             .iter()
             .filter(|(_, host)| [&host.sealed, &host.key].into_iter().flatten().any(names))
             .map(|(host, _)| host.clone())
             .collect();
+        let mut found = Self::of(fleet, tree, (master, hosts))?;
+        let made = generated.iter().flat_map(|file| &file.names);
+        let path = |name: &Vec<String>| std::iter::once("nodes".to_owned()).chain(name.clone());
+        found.secrets.extend(made.map(|name| path(name).collect()));
+        Ok(found)
+    }
+
+    /// Finds what somebody can read who opens these: the master, or the keys of hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cascade`] when the secrets do not fit the nodes, [`Error::Text`] when `nodes` is no set.
+    pub fn of(
+        fleet: &Fleet,
+        tree: &SecretTree,
+        (master, hosts): (bool, BTreeSet<NodeName>),
+    ) -> Result<Self, Error> {
         let mut secrets = BTreeSet::new();
         let owned = |path: &[&str]| path.iter().map(|name| (*name).to_owned()).collect();
         if master {

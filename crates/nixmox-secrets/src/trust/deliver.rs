@@ -13,6 +13,7 @@ use super::TrustError;
 use crate::Error;
 use crate::digests::DigestKey;
 use crate::fleet::Fleet;
+use crate::generated::public;
 use crate::hosts::HostFiles;
 use crate::store::RelPath;
 
@@ -22,6 +23,8 @@ pub(crate) struct Beside {
     pub(crate) fleet: FleetId,
     signers: BTreeMap<PublicKey, String>,
     former: BTreeMap<PublicKey, String>,
+    /// Digests of the public parts that lie beside hosts' files.
+    public: BTreeMap<NodeName, Hash>,
 }
 
 /// A statement that is yet to be signed, and where the signature goes.
@@ -36,14 +39,31 @@ pub(crate) fn structure(data_key: &DataKey, host: &NodeName, tree: &SecretTree) 
 }
 
 impl Beside {
-    /// Gathers who signs; `None` when the fleet does not sign.
-    pub(crate) fn of(fleet: &Fleet) -> Option<Self> {
-        let chain = fleet.roster().filter(|chain| chain.current().delivery)?;
-        Some(Self {
+    /// Gathers who signs, and what lies in the clear beside hosts' files; `None` when the fleet does not sign.
+    pub(crate) fn of(fleet: &Fleet) -> Result<Option<Self>, Error> {
+        let Some(chain) = fleet.roster().filter(|chain| chain.current().delivery) else {
+            return Ok(None);
+        };
+        let found = public::read_all(fleet)?;
+        let mut parts = BTreeMap::new();
+        for host in fleet.topology.hosts() {
+            let path = fleet.layout.public_parts(&fleet.topology.dir(host))?;
+            // A file of the user's own is none of ours; one that was put in the place of ours is then missing.
+            if let Some(bytes) = found.get(&path).filter(|bytes| public::is_ours(bytes)) {
+                parts.insert(host.clone(), Hash::of(bytes));
+            }
+        }
+        Ok(Some(Self {
             fleet: chain.fleet(),
             signers: chain.current().signers(),
             former: chain.former_signers(),
-        })
+            public: parts,
+        }))
+    }
+
+    /// Returns the digest of the public parts that lie beside a host's file.
+    pub(crate) fn public(&self, host: &NodeName) -> Option<Hash> {
+        self.public.get(host).copied()
     }
 
     /// Judges the signature beside a host's sealed file: the signer's name and the statement, or what is wrong.
@@ -76,6 +96,9 @@ impl Beside {
         if labels(file) != Some(statement.recipients.clone()) {
             return Err(DeliveryError::Recipients);
         }
+        if self.public(host) != statement.public {
+            return Err(DeliveryError::Public);
+        }
         Ok((name.to_owned(), signed.clone()))
     }
 
@@ -97,7 +120,7 @@ impl Beside {
     pub(crate) fn state(
         &self,
         (host, files): (&NodeName, &HostFiles),
-        (file, structure): (&[u8], Hash),
+        (file, structure, public): (&[u8], Hash, Option<Hash>),
         floor: u64,
     ) -> Result<Unsigned, Error> {
         let last = self.last(host, files);
@@ -108,6 +131,7 @@ impl Beside {
         let names = (self.fleet, host.as_ref(), files.sealed.path.as_str());
         let recipients = labels(file).unwrap_or_default();
         let mut statement = Delivery::new(names, file, (recipients, structure));
+        statement.public = public;
         statement.generation = generation;
         statement.previous = last.map(|last| last.hash());
         Ok(Unsigned { path, statement })

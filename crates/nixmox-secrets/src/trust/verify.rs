@@ -61,7 +61,7 @@ pub fn verify_fleet(
         }
         None => admit_chain(Some(chain), pinned)?,
     }
-    let Some(beside) = Beside::of(fleet) else {
+    let Some(beside) = Beside::of(fleet)? else {
         return Ok(Judged { chain: chain.clone(), files: BTreeMap::new() });
     };
     let files = HostFiles::read_all(fleet)?;

@@ -5,11 +5,13 @@ use std::io;
 
 use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::{Error, Fleet, Master, master};
+use nixmox_secrets::readers::{Opened, Readable};
+use nixmox_secrets::{Fleet, Master};
 use nixmox_signing::Roster;
-use nixmox_tree::{SecretTree, Value};
+use nixmox_topology::NodeName;
 use serde_json::{Value as Json, json};
 
+use super::super::access::evaluated;
 use crate::args::{Evaluate, Trust};
 use crate::context::Context;
 use crate::paths;
@@ -17,8 +19,10 @@ use crate::paths;
 /// What an admin could read.
 pub(super) struct Knowledge {
     name: String,
-    /// Names of values by the level that they are written for, or by the host that they are delivered to.
+    /// Names of values by the level that they are written or declared for.
     values: BTreeMap<String, BTreeSet<String>>,
+    /// Those among them that are generated.
+    generated: BTreeMap<String, BTreeSet<String>>,
     /// Hosts whose private keys he could open.
     hosts: Vec<String>,
 }
@@ -36,26 +40,46 @@ impl Knowledge {
                 Failure::new(Exit::BadPath, format!("`{name}` is no admin of the roster"));
             return Err(failure.hint(format!("these are: {}", names.join(", "))));
         }
+        let explain = |error| context.explain(error);
         let options = context.options(Trust::default(), evaluate);
-        let opened = Master::open(fleet, options.identities)
-            .and_then(|file| master::evaluate(file.form(), file.text(), options.real_nix));
-        let tree = opened.map_err(|error| context.explain(error))?;
-        let topology = fleet.topology();
-        let all = roster.opens_all(name);
-        let groups = roster.groups.values().filter(|group| group.members.contains(name));
-        let opened: BTreeSet<&str> =
-            groups.flat_map(|group| &group.opens).map(String::as_str).collect();
-        let opens = |host: &str| {
-            all || opened.iter().any(|group| *group == host || topology.is_above(group, host))
-        };
-        let hosts: Vec<String> =
-            topology.hosts().map(ToString::to_string).filter(|host| opens(host)).collect();
-        let values = if all { written(&tree) } else { delivered(context, fleet, (&tree, &hosts))? };
-        Ok(Self { name: name.to_owned(), values, hosts })
+        let opened = Opened::new(&context.root, &options).map_err(explain)?;
+        let access = opened.access(options.identities).map_err(explain)?;
+        let file = Master::open(fleet, options.identities).map_err(explain)?;
+        let (tree, view) = evaluated(context, evaluate, (fleet, &file))?;
+        // What the roster gives him, and what names him in the files, whether or not that is the same.
+        let hosts = fleet.topology().hosts().filter(|host| opens(fleet, (roster, name), host));
+        let given = (roster.opens_all(name), hosts.cloned().collect());
+        let mut known = Readable::of(fleet, &tree, given).map_err(explain)?;
+        for recipient in roster.admins.get(name).iter().flat_map(|admin| &admin.age) {
+            let named = Readable::by(fleet, &tree, &access, recipient).map_err(explain)?;
+            known.hosts.extend(named.hosts);
+            known.secrets.extend(named.secrets);
+        }
+        let (mut values, mut generated) = (BTreeMap::new(), BTreeMap::new());
+        for path in &known.secrets {
+            let (level, below) = match path.as_slice() {
+                [nodes, level, below @ ..] if nodes == "nodes" => (level.as_str(), below),
+                path => ("(beside nodes)", path),
+            };
+            let note = |map: &mut BTreeMap<String, BTreeSet<String>>| {
+                map.entry(level.to_owned()).or_default().insert(paths::show(below));
+            };
+            note(&mut values);
+            if view.source(level, below).is_some() {
+                note(&mut generated);
+            }
+        }
+        let hosts = known.hosts.iter().map(ToString::to_string).collect();
+        Ok(Self { name: name.to_owned(), values, generated, hosts })
     }
 
     pub(super) fn as_json(&self) -> Json {
-        json!({ "admin": self.name, "values": self.values, "hosts": self.hosts })
+        json!({
+            "admin": self.name,
+            "values": self.values,
+            "generated": self.generated,
+            "hosts": self.hosts,
+        })
     }
 
     pub(super) fn text(&self, out: &mut dyn io::Write) -> io::Result<()> {
@@ -70,8 +94,13 @@ impl Knowledge {
         }
         let width = self.values.keys().map(String::len).max().unwrap_or(0);
         for (level, names) in &self.values {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let made = |name: &String| self.generated.get(level).is_some_and(|g| g.contains(name));
+            let shown = |name: &String| format!("{name}{}", if made(name) { "*" } else { "" });
+            let names: Vec<String> = names.iter().map(shown).collect();
             writeln!(out, "  {:<width$}  {}", escape(level), escape(&names.join(" ")))?;
+        }
+        if !self.generated.is_empty() {
+            writeln!(out, "* is generated: nixmox-secrets generate --regenerate NODE.NAME")?;
         }
         if !self.hosts.is_empty() {
             let (hosts, word) = (self.hosts.join(" "), plural(self.hosts.len(), "host"));
@@ -86,38 +115,10 @@ impl Knowledge {
     }
 }
 
-/// Names every value of the master by the level that it is written for.
-fn written(tree: &SecretTree) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    tree.for_each_leaf(&mut |path, _| {
-        let (level, name) = match path {
-            ["nodes", level, rest @ ..] => (*level, rest),
-            path => ("(beside nodes)", path),
-        };
-        found.entry(level.to_owned()).or_default().insert(paths::show(name));
-    });
-    found
-}
-
-/// Names every value that some hosts get.
-fn delivered(
-    context: &Context,
-    fleet: &Fleet,
-    (tree, hosts): (&SecretTree, &[String]),
-) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
-    let nodes = match tree.get("nodes") {
-        Some(Value::Tree(nodes)) => nodes.clone(),
-        _ => SecretTree::new(),
-    };
-    let all = nixmox_cascade::resolve(fleet.topology(), &nodes)
-        .map_err(|error| context.explain(Error::Cascade(error)))?;
-    let mut found = BTreeMap::new();
-    for (host, tree) in all.iter().filter(|(host, _)| hosts.contains(&host.to_string())) {
-        let mut names = BTreeSet::new();
-        tree.for_each_leaf(&mut |path, _| {
-            names.insert(paths::show(path));
-        });
-        found.insert(host.to_string(), names);
-    }
-    Ok(found)
+/// Tells whether the roster lets somebody open the key of a host.
+fn opens(fleet: &Fleet, (roster, name): (&Roster, &str), host: &NodeName) -> bool {
+    let groups = roster.groups.values().filter(|group| group.members.contains(name));
+    let above =
+        |group: &String| group == host.as_ref() || fleet.topology().is_above(group, host.as_ref());
+    roster.opens_all(name) || groups.flat_map(|group| &group.opens).any(above)
 }
