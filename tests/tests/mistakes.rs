@@ -172,6 +172,16 @@ fn huge_files_are_refused_at_once() {
     refused(&env.run(&["encrypt", &huge]));
     refused(&env.run(&["decrypt", &huge]));
     refused(&env.run(&["import", &huge]));
+    // The file that was given is named, not the secrets that are here.
+    for (name, text, says) in [
+        ("empty.yaml", "", "empty.yaml is empty"),
+        ("empty.nix", " \n", "empty.nix is empty"),
+        ("comment.yaml", "# nothing\n", "comment.yaml:1:1"),
+        ("half.nix", "{ nodes = ", "half.nix:1:"),
+    ] {
+        let ran = env.run(&["import", &env.give(name, text)]).ends(2);
+        assert!(ran.err.contains(says) && !ran.err.contains("secrets:"), "{ran:#?}");
+    }
     refused(&env.run(&["set", "routers.psk", "--file", &huge]));
 }
 

@@ -83,6 +83,13 @@ impl Failure {
         self
     }
 
+    /// Says of which file the passages are that were added.
+    #[must_use]
+    pub fn in_file(mut self, name: &str) -> Self {
+        self.snippets.iter_mut().for_each(|snippet| name.clone_into(&mut snippet.file));
+        self
+    }
+
     /// Returns how the program ends.
     pub fn exit(&self) -> Exit {
         self.exit

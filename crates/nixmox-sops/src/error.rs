@@ -13,7 +13,7 @@ pub const MAX_RECIPIENTS: usize = 1_000;
 
 /// Why a document cannot be read as plain text, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {kind}")]
+#[error("{}{kind}", self.place())]
 #[non_exhaustive]
 pub struct PlainError {
     /// Line, from 1; 0 where none can be named.
@@ -27,6 +27,15 @@ pub struct PlainError {
 impl PlainError {
     pub(crate) fn at(line: usize, kind: PlainErrorKind) -> Self {
         Self { line, column: usize::from(line > 0), kind }
+    }
+
+    /// Names the place as far as it is known; what is missing altogether is nowhere.
+    fn place(&self) -> String {
+        match (self.line, self.column, self.kind) {
+            (0, ..) | (.., PlainErrorKind::Empty) => String::new(),
+            (line, 0, _) => format!("line {line}: "),
+            (line, column, _) => format!("line {line}, column {column}: "),
+        }
     }
 }
 
@@ -59,7 +68,7 @@ pub enum PlainErrorKind {
     #[error("too many values")]
     TooManyNodes,
     /// There is no document.
-    #[error("no document")]
+    #[error("there is no document in it")]
     Empty,
     /// The top of a document is not a map.
     #[error("the top of a document must be a map")]

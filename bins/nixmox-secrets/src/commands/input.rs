@@ -58,12 +58,20 @@ pub(crate) fn plain_tree(
         read_file(path)?
     };
     let text = utf8(&bytes)?;
+    let name = match path.to_str() {
+        Some("-") => "standard input".into(),
+        _ => path.display().to_string(),
+    };
+    let shape = "it must look like the master: { nodes = { host1 = { password = \"…\"; }; }; }";
+    if text.expose().trim().is_empty() {
+        return Err(Failure::new(Exit::Usage, format!("{name} is empty")).hint(shape));
+    }
     let form = if format == PlainFormat::Nix { Form::Nix } else { Form::Yaml };
-    let tree = master::evaluate(form, &text, None).map_err(|error| context.explain(error))?;
+    let explain = |error| context.explain(error).in_file(&name);
+    let tree = master::evaluate(form, &text, None).map_err(explain)?;
     match tree.get("nodes") {
         Some(Value::Tree(_)) => Ok(tree),
-        _ => Err(Failure::new(Exit::Usage, format!("{} has no set `nodes`", path.display()))
-            .hint("it must look like the master: { nodes = { host1 = { password = \"…\"; }; }; }")),
+        _ => Err(Failure::new(Exit::Usage, format!("{name} has no set `nodes`")).hint(shape)),
     }
 }
 

@@ -36,6 +36,24 @@ fn same_output(id: &str, recorded: &str, ours: &str) -> bool {
 }
 
 #[test]
+fn an_empty_file_is_said_to_be_empty() {
+    let mut place = Place::new();
+    place.vars.insert("SOPS_AGE_RECIPIENTS".to_owned(), recipient("age1"));
+    for (name, text, code) in [("e.yaml", "", 92), ("c.yaml", "# nothing\n", 92), ("e.json", "", 2)]
+    {
+        fs::write(place.cwd.join(name), text).unwrap();
+        let ran = place.run(&["-e", name]);
+        assert_eq!(ran.code, code, "{ran:?}");
+        let said = format!("{name} cannot be read");
+        assert!(ran.err.contains(&said) && ran.err.contains("no document in it"), "{ran:?}");
+        assert!(!ran.err.contains("line 0") && !ran.err.contains("column 0"), "{ran:?}");
+    }
+    fs::write(place.cwd.join("bad.yaml"), "a: b\n\tc: d\n").unwrap();
+    let ran = place.run(&["-e", "bad.yaml"]);
+    assert!(ran.err.contains("line 1, column 4: "), "{ran:?}");
+}
+
+#[test]
 fn every_recorded_command_ends_and_changes_files_as_sops_does() {
     let mut report = Report::default();
     for case in cases("edit") {
