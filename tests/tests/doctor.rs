@@ -214,6 +214,48 @@ fn keys_that_others_can_read_are_found_and_mended() {
     assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
+/// Generated values are part of the drill: what opens the master and not them would be lost with the other admins.
+#[test]
+fn a_drill_tries_generated_values_too() {
+    let mut env = fleet(Shape::default());
+    let key = env.path("given/second.txt").display().to_string();
+    env.tool("age-keygen", &["-o", &key]);
+    let second = env.tool("age-keygen", &["-y", &key]).trim().to_owned();
+    let rules = env.path("fleet/.sops.yaml");
+    let text = fs::read_to_string(&rules).unwrap();
+    let at = text.find("age1").unwrap();
+    fs::write(&rules, format!("{}{second},{}", &text[..at], &text[at..])).unwrap();
+    env.run(&["updatekeys", "--yes"]).ends(0);
+    let master = env.run(&["decrypt", "secrets.yaml"]).ends(0).out;
+    let declared = "nodes = {\n    routers.token._generate = { type = \"hex\"; };\n";
+    env.types(&master.replacen("nodes = {\n", declared, 1));
+    env.run(&["edit"]).ends(0);
+    let ran = env.run(&["doctor", "--drill", &key]).ends(0);
+    assert!(ran.out.contains("drill: 2 of 2 recipients proved on 5 files"), "{}", ran.out);
+    // Somebody gives the first admin, in that file alone, what is sealed to a stranger: the second one still opens it.
+    let file = env.path("fleet/.nixmox/generated.yaml");
+    let sealed = fs::read_to_string(&file).unwrap();
+    let (before, entry) = sealed.split_once(&format!("recipient: {second}\n")).unwrap();
+    let (begin, end) = ("-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----");
+    let stranger = env.tool("sh", &["-c", "age-keygen 2>/dev/null | age-keygen -y"]);
+    let other =
+        env.tool("sh", &["-c", &format!("head -c 32 /dev/zero | age -a -r {}", stranger.trim())]);
+    let other = other.trim().replace('\n', "\n            ");
+    let (head, rest) = entry.split_once(begin).unwrap();
+    let (_, tail) = rest.split_once(end).unwrap();
+    fs::write(&file, format!("{before}recipient: {second}\n{head}{other}{tail}")).unwrap();
+    let found = findings(&env.run(&["doctor", "--json", "--drill", &key]));
+    assert!(
+        found.contains(&("drill-failed".to_owned(), ".nixmox/generated.yaml".to_owned())),
+        "{found:?}"
+    );
+    // A file that no key opens at all is told as well.
+    let zeros = sealed.replace(begin, "-----BEGIN AGE ENCRYPTED FILE-----\n            AAAA");
+    fs::write(&file, zeros).unwrap();
+    let found = findings(&env.run(&["doctor", "--json", "--drill", &key]));
+    assert!(found.iter().any(|(_, place)| place == ".nixmox/generated.yaml"), "{found:?}");
+}
+
 #[test]
 fn a_drill_tells_whose_key_was_not_proved() {
     let env = fleet(Shape::default());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nixmox_sops::{DecryptError, EncryptedFile, Format, Identities, detect};
+use nixmox_sops::{DecryptError, EncryptedFile, Format, Identities, Proof, detect};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -80,9 +80,19 @@ pub fn drill(fleet: &Fleet, identities: &Identities) -> Result<Drill, Error> {
     // A key that does not say its recipient may be anybody's.
     let anonymous = identities.len() > identities.recipients().len();
     let mut drill = Drill { recipients: BTreeMap::new(), closed: Vec::new(), files: tried.len() };
-    for (path, proofs) in tried {
+    for Tried { path, labels, proofs } in tried {
         match proofs {
-            Err(cause) => drill.closed.push((path, cause)),
+            Err(cause) => {
+                // One of the other admins may open it all the same, and then nobody else would tell.
+                let known = identities.recipients();
+                for label in labels.into_iter().filter(|l| known.iter().any(|k| k.as_str() == l)) {
+                    let of = drill.recipients.entry(label).or_default();
+                    of.named += 1;
+                    of.held = true;
+                    of.failed.push(path.clone());
+                }
+                drill.closed.push((path, cause));
+            }
             Ok(proofs) => {
                 for proof in proofs {
                     let held = proof.held || (proof.opened && anonymous);
@@ -102,18 +112,29 @@ pub fn drill(fleet: &Fleet, identities: &Identities) -> Result<Drill, Error> {
     Ok(drill)
 }
 
-type Tried = (RelPath, Result<Vec<nixmox_sops::Proof>, String>);
+/// What came of trying the keys on one file.
+struct Tried {
+    path: RelPath,
+    /// Whom it names.
+    labels: Vec<String>,
+    proofs: Result<Vec<Proof>, String>,
+}
 
 /// Tries the keys on one file; nothing for a file that is not there.
 fn tried(file: &Generated, format: Option<Format>, identities: &Identities) -> Option<Tried> {
     let bytes = file.bytes.as_ref()?;
     let format = format.or_else(|| detect(bytes)).unwrap_or(Format::Yaml);
-    let proofs = match EncryptedFile::parse(bytes, format) {
-        Err(error) => Err(error.to_string()),
-        Ok(parsed) => parsed.prove(identities).map_err(|error| match error {
-            DecryptError::NoUsableKey { .. } => "no key at hand opens it".to_owned(),
-            error => error.to_string(),
-        }),
+    let path = file.place().clone();
+    let parsed = match EncryptedFile::parse(bytes, format) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return Some(Tried { path, labels: Vec::new(), proofs: Err(error.to_string()) });
+        }
     };
-    Some((file.place().clone(), proofs))
+    let proofs = parsed.prove(identities).map_err(|error| match error {
+        DecryptError::NoUsableKey { .. } => "no key at hand opens it".to_owned(),
+        error => error.to_string(),
+    });
+    let labels = parsed.recipients().into_iter().map(str::to_owned).collect();
+    Some(Tried { path, labels, proofs })
 }
