@@ -319,13 +319,29 @@ fn a_hostile_history_is_read_and_printed_harmlessly() {
 #[test]
 fn a_broken_host_leaves_a_list_that_shrinks() {
     let mut env = fleet();
+    let text = env.run(&["decrypt", "secrets.yaml"]).ends(0).out;
+    let declared = "nodes = {\n    routers.token._generate = { type = \"hex\"; };\n    \
+        servers.token._generate = { type = \"hex\"; };\n";
+    env.types(&text.replacen("nodes = {\n", declared, 1));
+    env.run(&["edit"]).ends(0);
+    let get = |env: &TestEnv, path: &str| env.run(&["get", path]).ends(0).out;
+    let (token, other) = (get(&env, "routers.token"), get(&env, "servers.token"));
     let old = identity(&env, "old", &private(&env, KEY));
     env.run(&["due"]).ends(0);
     let planned = json(&env, &["compromised", "router1", "--dry-run", "--json"], 0);
     assert_eq!(planned["change"].to_string(), r#"[["router1","old"],["routers","psk"]]"#);
+    assert_eq!(get(&env, "routers.token"), token, "a dry run makes nothing");
     assert!(opens(&env, SEALED, &old));
     env.run(&["due"]).ends(0);
     env.run(&["compromised", "router1"]).ends(0);
+    // What has a generator is made anew, wherever it is delivered; what the host did not get stays.
+    let fresh = get(&env, "routers.token");
+    assert!(fresh != token && fresh.len() == 64, "{fresh}");
+    for host in ["router1", "router2"] {
+        let delivered = env.delivered(host).unwrap();
+        assert!(delivered.contains(&fresh) && !delivered.contains(&token), "{delivered}");
+    }
+    assert_eq!(get(&env, "servers.token"), other);
     assert!(!opens(&env, SEALED, &old));
     let due = json(&env, &["due", "--json"], 1);
     assert_eq!(due["due"].as_array().unwrap().len(), 2, "{due:#}");

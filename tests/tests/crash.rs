@@ -30,6 +30,9 @@ struct State {
     hosts: BTreeMap<&'static str, Host>,
     private: bool,
     rotating: bool,
+    /// What is due, and whether the generated value is still the first one.
+    due: String,
+    first: bool,
 }
 
 /// One command on one fleet.
@@ -40,12 +43,14 @@ struct Scenario {
     editor: &'static str,
     /// Whether the command makes the hosts' keys, which are others at every run.
     new_keys: bool,
+    /// A generated value, which is another one whenever it is made.
+    generated: Option<(&'static str, String)>,
 }
 
 impl Scenario {
     fn new(env: TestEnv, args: &[&'static str], stdin: &'static str) -> Self {
         copy_tree(&env.path("fleet"), &env.path("given/template"));
-        Self { env, args: args.to_vec(), stdin, editor: "", new_keys: false }
+        Self { env, args: args.to_vec(), stdin, editor: "", new_keys: false, generated: None }
     }
 
     /// Makes the fleet what it was before the command.
@@ -73,18 +78,29 @@ impl Scenario {
     /// Reads everything, as the program shows it.
     #[track_caller]
     fn state(&self) -> State {
+        let made =
+            self.generated.as_ref().map(|(path, _)| self.env.run(&["get", path]).ends(0).out);
+        // Whatever it is, every host that gets it has the one that the master knows.
+        let masked = |text: Option<String>| match &made {
+            Some(value) => text.map(|text| text.replace(value, "MADE")),
+            None => text,
+        };
         let hosts = HOSTS.iter().map(|(name, directory)| {
             let public = format!("fleet/{directory}/ssh_host_ed25519_key.pub");
             let overlaid = format!("fleet/private/{directory}/ssh_host_ed25519_key.pub");
             let key = [public, overlaid].map(|path| fs::read_to_string(self.env.path(&path)).ok());
             let key = key.into_iter().flatten().next().filter(|_| !self.new_keys);
-            (*name, (self.env.delivered(name), key))
+            (*name, (masked(self.env.delivered(name)), key))
         });
         let hosts = hosts.collect();
         let names = self.env.run(&["list", "--json"]).ends(0).out;
         let next = self.env.path("fleet/nodes/routers/router1/ssh_host_ed25519_key.next");
         let rotating = next.exists();
+        let due = if made.is_some() { self.env.run(&["due", "--json"]).out } else { String::new() };
+        let first = self.generated.as_ref().map(|(_, first)| first) == made.as_ref();
         State {
+            due,
+            first,
             names,
             hosts,
             private: self.env.path("fleet/private/secrets.yaml").exists(),
@@ -236,6 +252,20 @@ fn a_killed_end_of_a_rotation_loses_nothing() {
     let env = sealed();
     env.run(&["rotate-host", "router1"]).ends(0);
     check(Scenario::new(env, &["rotate-host", "router1", "--finish"], ""), 40);
+}
+
+/// A host was broken into: its key, what is generated, the data keys and the list of the rest change together or not.
+#[test]
+fn a_killed_reaction_to_a_broken_host_loses_nothing() {
+    let mut env = sealed();
+    let text = env.run(&["decrypt", "secrets.yaml"]).ends(0).out;
+    let declared = "nodes = {\n    routers.token._generate = { type = \"hex\"; };\n";
+    env.types(&text.replacen("nodes = {\n", declared, 1));
+    env.run(&["edit"]).ends(0);
+    let token = env.run(&["get", "routers.token"]).ends(0).out;
+    let scenario = Scenario::new(env, &["compromised", "router1", "--no-history"], "");
+    let generated = Some(("routers.token", token));
+    check(Scenario { new_keys: true, generated, ..scenario }, 40);
 }
 
 #[test]

@@ -175,19 +175,26 @@ impl HostFiles {
         let elsewhere = former.iter().flat_map(|(area, dir)| layouts().map(|l| (*area, *dir, l)));
         let mut found = Vec::new();
         for (area, dir, layout) in rearranged.chain(elsewhere) {
-            let paths = Layout { private: area == Area::Private, ..layout }.host(dir)?;
+            let layout = Layout { private: area == Area::Private, ..layout };
+            let (paths, next) = (layout.host(dir)?, layout.next(dir)?);
             if let (Some(key), Some(public)) = (fleet.read(&paths.key)?, fleet.read(&paths.public)?)
             {
-                found.push((paths, key, public));
+                found.push((paths, next, (key, public)));
             }
         }
         if found.len() > 1 {
             let places = found.into_iter().map(|(paths, ..)| paths.key).collect();
             return Err(Error::ScatteredHost { host: host.clone(), places });
         }
-        let Some((paths, key, public)) = found.pop() else { return Ok(()) };
+        let Some((paths, next, (key, public))) = found.pop() else { return Ok(()) };
         self.key.fetch(paths.key, key);
         self.public.fetch(paths.public, public);
+        // The pair that it is to get was made for this key, and lies beside it.
+        for (file, path) in self.next.iter_mut().zip(<[RelPath; 2]>::from(next)) {
+            if let (None, Some(bytes)) = (&file.bytes, fleet.read(&path)?) {
+                file.fetch(path, bytes);
+            }
+        }
         if let (None, Some(bytes)) = (&self.sealed.bytes, fleet.read(&paths.sealed)?)
             && is_sops(&bytes, Format::Yaml)
         {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use nixmox_generate::{Records, Why};
 use nixmox_secrets::{
-    Change, Error, Form, Generation, Options, ProblemKind, Regenerate, Report, regenerate,
+    Change, Error, Form, Generation, Options, ProblemKind, Regenerate, Renewal, Renewed, Report,
+    regenerate,
 };
 use nixmox_sops::{Documents, EncryptedFile, Format, Keep, Recipient, SealOptions, seal};
 use nixmox_tree::{SecretTree, Value};
@@ -154,6 +155,47 @@ fn what_is_asked_for_is_made_anew_and_the_rest_keeps_its_ciphertext() {
         again(&site, paths(&["web.nothing"]), false),
         Err(Error::NotGenerated { path }) if path == "web.nothing"
     ));
+}
+
+/// New data keys, the same values: the file of generated values gets one too, derived from the master's new one.
+#[test]
+fn rotation_keeps_what_was_made_under_a_new_data_key() {
+    for (form, text) in [(Form::Nix, DECLARED), (Form::Yaml, DECLARED_YAML)] {
+        let mut site = Site::new(form);
+        site.edit(text);
+        let paths = [("w1", W1), ("w2", W2), ("d1", "nodes/db/d1/secrets.yaml")];
+        let values = |site: &Site| paths.map(|(host, path)| site.values(host, path));
+        let (before, clear, old) = (values(&site), site.read(W1_PUBLIC), site.read(GENERATED));
+        let key = site.data_key(GENERATED, Format::Yaml);
+        let master = Renewal { master: true, ..Renewal::default() };
+        for renewal in [Renewal::everything(), master] {
+            let (former, sealed) = (site.data_key(GENERATED, Format::Yaml), site.read(GENERATED));
+            let report = site.renew(&renewal).unwrap();
+            assert!(report.generated.is_empty(), "{:?}", report.generated);
+            assert_ne!(site.data_key(GENERATED, Format::Yaml), former);
+            // Not one value's ciphertext is what the holder of the former key has seen.
+            let ciphertexts = |bytes: &[u8]| -> BTreeSet<String> {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                let values = text.match_indices("ENC[").map(|(at, _)| &text[at..]);
+                values.map(|rest| rest.split(']').next().unwrap().to_owned()).collect()
+            };
+            let both = [ciphertexts(&sealed), ciphertexts(&site.read(GENERATED))];
+            assert!(!both[0].is_empty() && both[0].is_disjoint(&both[1]));
+            assert_eq!((values(&site), site.read(W1_PUBLIC)), (before.clone(), clear.clone()));
+            assert_eq!(problems(&site), []);
+            assert!(site.again().is_unchanged());
+        }
+        // Of one host alone: nothing that is generated is touched.
+        let sealed = site.read(GENERATED);
+        let hosts = Renewed::Named(["w1".to_owned()].into());
+        site.renew(&Renewal { hosts, ..Renewal::default() }).unwrap();
+        assert_eq!((site.read(GENERATED), values(&site)), (sealed, before));
+        // The former file does not come back.
+        site.write(GENERATED, old);
+        assert_eq!(site.data_key(GENERATED, Format::Yaml), key);
+        let refused = site.try_edit(&text.replace("written", "another"));
+        assert!(matches!(refused, Err(Error::UnvouchedGenerated { .. })), "{refused:?}");
+    }
 }
 
 #[test]

@@ -156,6 +156,76 @@ fn a_host_key_is_replaced_in_two_steps() {
     assert!(matches!(site.renew(&step(KeyStep::Finish)), Err(Error::NoNextKey { .. })));
 }
 
+/// A host gets another directory while it waits for its new key: the waiting pair comes along, and stays vouched for.
+#[track_caller]
+fn the_pair_comes_along(change: impl Fn(&mut Site), dir: &str, last: KeyStep) {
+    let mut site = Site::new(Form::Nix);
+    site.edit("{ nodes.w1.token = \"own-token\"; nodes.web.port = 443; }");
+    let old = host_identities(&site.fleet(), "w1", &site.admin.identities()).unwrap();
+    site.renew(&step(KeyStep::Begin)).unwrap();
+    let new = next_key(&site);
+    let files = ["ssh_host_ed25519_key.next", "ssh_host_ed25519_key.next.pub"];
+    let pair = files.map(|file| site.read(&format!("nodes/web/w1/{file}")));
+    let public = site.read(W1_PUB);
+    change(&mut site);
+    let report = site.again();
+    assert_eq!(report.orphans, []);
+    assert_eq!(report.rotating.len(), 1);
+    assert!(!site.has(NEXT) && !site.has(NEXT_PUB) && !site.has(W1));
+    assert_eq!(files.map(|file| site.read(&format!("{dir}/{file}"))), pair);
+    let sealed = |site: &Site| {
+        EncryptedFile::parse(&site.read(&format!("{dir}/secrets.yaml")), Format::Yaml).unwrap()
+    };
+    assert!(sealed(&site).open(&old).is_ok() && sealed(&site).open(&new).is_ok());
+    let checked = site.check();
+    assert_eq!((checked.problems, checked.rotating.len()), (vec![], 1));
+    assert!(site.again().is_unchanged());
+    let finishes = last == KeyStep::Finish;
+    site.renew(&step(last)).unwrap();
+    assert_eq!(sealed(&site).open(&old).is_ok(), !finishes);
+    assert_eq!(sealed(&site).open(&new).is_ok(), finishes);
+    let kept = if finishes { &pair[1] } else { &public };
+    assert_eq!(&site.read(&format!("{dir}/ssh_host_ed25519_key.pub")), kept);
+    assert!(files.iter().all(|file| !site.has(&format!("{dir}/{file}"))));
+    assert_eq!(site.check().problems, []);
+}
+
+#[test]
+fn a_host_that_moves_takes_its_waiting_key_along() {
+    for last in [KeyStep::Finish, KeyStep::Abort] {
+        the_pair_comes_along(|site| site.group("zoo", &["w1"]), "nodes/zoo/w1", last);
+        the_pair_comes_along(|site| site.write("nodes/w1/host.nix", "{ }"), "nodes/w1", last);
+        the_pair_comes_along(|site| site.write("private/README", ""), "private/nodes/web/w1", last);
+        // Moved, and changed by the same run.
+        the_pair_comes_along(
+            |site| {
+                site.group("zoo", &["w1"]);
+                site.edit("{ nodes.w1.token = \"another\"; nodes.web.port = 443; }");
+            },
+            "nodes/zoo/w1",
+            last,
+        );
+    }
+}
+
+/// Half of the waiting pair is left at the old place: nothing is sealed to it.
+#[test]
+fn a_waiting_pair_that_is_torn_apart_by_a_move_stops_every_run() {
+    let mut site = Site::with_secrets(Form::Nix);
+    site.renew(&step(KeyStep::Begin)).unwrap();
+    site.group("zoo", &["w1"]);
+    for file in ["secrets.yaml", "ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"] {
+        site.rename(&format!("nodes/web/w1/{file}"), &format!("nodes/zoo/w1/{file}"));
+    }
+    site.rename(NEXT, "nodes/zoo/w1/ssh_host_ed25519_key.next");
+    let eve = HostKey::generate(&mut ChaCha20Rng::from_seed([66; 32]));
+    site.write(NEXT_PUB, eve.public().to_openssh("root@w1"));
+    let before = site.snapshot();
+    let refused = site.try_again();
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(before, site.snapshot());
+}
+
 #[test]
 fn a_replacement_is_called_off() {
     let mut site = Site::with_secrets(Form::Yaml);
