@@ -69,6 +69,6 @@ pub use origins::Origins;
 pub use place::{Item, Place, Reference, split};
 pub use records::{Record, Records, value_at};
 pub use sandbox::{Job, Sandbox, SandboxError};
-pub use settle::{MAX_ITEMS, Notes, Request, Why, due, fill, public, settle, stale};
+pub use settle::{MAX_ITEMS, Request, Why, due, fill, public, settle, stale};
 pub use span::Span;
 pub use template::Template;

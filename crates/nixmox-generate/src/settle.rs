@@ -56,9 +56,6 @@ pub enum Why {
     Dropped,
 }
 
-/// What was done, by name.
-pub type Notes = BTreeMap<String, Why>;
-
 /// Brings what was made to what is declared: makes what is missing or does not fit any more, and what `again` asks for.
 ///
 /// Everything else stays byte for byte. The same request, answers and random numbers give the same values, except for
@@ -71,9 +68,9 @@ pub fn settle(
     request: Request<'_>,
     again: &dyn Fn(&Item) -> bool,
     rng: &mut (impl RngCore + CryptoRng),
-) -> Result<(Records, Notes), GenerateError> {
+) -> Result<(Records, BTreeMap<String, Why>), GenerateError> {
     let work = Work::of(request)?;
-    let mut settling = Settling { request, records: Records::default(), notes: Notes::new() };
+    let mut settling = Settling { request, records: Records::default(), notes: BTreeMap::new() };
     for (item, declaration, targets) in work.iter(request) {
         let (why, inputs, by, from) = settling.judge(item, declaration, targets, again)?;
         let Some(why) = why else {
@@ -96,9 +93,9 @@ pub fn settle(
 /// # Errors
 ///
 /// Any [`GenerateError`] that shows before something is made.
-pub fn stale(request: Request<'_>) -> Result<Notes, GenerateError> {
+pub fn stale(request: Request<'_>) -> Result<BTreeMap<String, Why>, GenerateError> {
     let work = Work::of(request)?;
-    let mut settling = Settling { request, records: Records::default(), notes: Notes::new() };
+    let mut settling = Settling { request, records: Records::default(), notes: BTreeMap::new() };
     let mut made = BTreeSet::new();
     for (item, declaration, targets) in work.iter(request) {
         let why = if request.records.get(item).is_none() {
@@ -183,7 +180,7 @@ type Judged<'a> = (Option<Why>, Inputs<'a>, String, String);
 struct Settling<'a> {
     request: Request<'a>,
     records: Records,
-    notes: Notes,
+    notes: BTreeMap<String, Why>,
 }
 
 impl<'a> Settling<'a> {
@@ -219,7 +216,7 @@ impl<'a> Settling<'a> {
     }
 
     /// Notes what is left over.
-    fn finish(self) -> (Records, Notes) {
+    fn finish(self) -> (Records, BTreeMap<String, Why>) {
         let Self { request, records, mut notes } = self;
         let kept: BTreeSet<String> = records.names().collect();
         let dropped = request.records.names().filter(|name| !kept.contains(name));

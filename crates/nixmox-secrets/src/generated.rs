@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use nixmox_generate::{
-    Declarations, Exposed, Item, Notes, Origins, Place, Records, Request, due, exposed, fill,
-    settle, split, stale,
+    Declarations, Exposed, Item, Origins, Place, Records, Request, Why, due, exposed, fill, settle,
+    split, stale,
 };
 use nixmox_topology::Topology;
 use nixmox_tree::SecretTree;
@@ -34,7 +34,7 @@ pub(crate) struct Settled {
     pub(crate) declared: Declared,
     pub(crate) records: Records,
     /// What was made and dropped.
-    pub(crate) notes: Notes,
+    pub(crate) notes: BTreeMap<String, Why>,
     /// The tree with the values in it.
     pub(crate) filled: SecretTree,
 }

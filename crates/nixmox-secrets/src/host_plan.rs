@@ -1,31 +1,29 @@
 //! The plan of one host: its key pair, its sealed file, and their digests.
 
 mod next;
+mod pair;
+mod sealed;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use nixmox_hostkey::{HostKey, HostPublicKey};
 use nixmox_signing::Hash;
-use nixmox_sops::{
-    DataKey, DecryptedFile, Documents, EncryptedFile, Format, Identities, Interaction, Keep,
-    Recipient, SealOptions, is_sops, seal,
-};
+use nixmox_sops::{EncryptedFile, Format, Identities, Interaction, Recipient, is_sops};
 use nixmox_topology::NodeName;
-use nixmox_tree::{SecretBytes, SecretTree};
+use nixmox_tree::SecretTree;
 use rand_chacha::ChaCha20Rng;
 
 use crate::Error;
 use crate::base::Base;
 use crate::digests::{DigestKey, HostDigests, Sent};
-use crate::hosts::{Generated, HostFiles, PairFiles};
-use crate::layout::key_comment;
+use crate::hosts::HostFiles;
 use crate::renewal::{KeyStep, Renewal};
 use crate::report::{Change, HostReport, Reason};
 use crate::store::{Mode, RelPath};
 use crate::trust::{Unsigned, generation_of, is_delivery, structure};
-use next::NextPair;
+use pair::{KeyPair, Voucher, key_pair, seal_key};
+use sealed::{Sealed, open_sealed, sealed};
 
 /// What the plan of any host needs to know of the fleet.
 pub(crate) struct HostContext<'a> {
@@ -71,36 +69,6 @@ pub(crate) struct HostPlan {
     pub(crate) counted: bool,
     /// Of the public key, when nobody vouches for it.
     pub(crate) fingerprint: String,
-}
-
-/// A host's key pair within a plan.
-struct KeyPair<'a> {
-    /// The private key, when it had to be opened or was made.
-    opened: Option<HostKey>,
-    private_file: Cow<'a, [u8]>,
-    public_file: Cow<'a, [u8]>,
-    /// Who vouches for it.
-    voucher: Voucher,
-}
-
-/// Who vouches for a host's key pair.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Voucher {
-    /// It was made just now.
-    Made,
-    /// The recorded digest: it is the pair that the host had when it was last sealed to.
-    Digest,
-    /// The person at the keyboard.
-    Person,
-    /// Nobody.
-    Nobody,
-}
-
-impl KeyPair<'_> {
-    /// Returns the public key; it is read only where it is used, because proving it sound takes a while.
-    fn public(&self, files: &HostFiles) -> Result<HostPublicKey, Error> {
-        self.opened.as_ref().map_or_else(|| files.public_key(), |key| Ok(key.public()))
-    }
 }
 
 impl HostPlan {
@@ -247,198 +215,6 @@ impl HostPlan {
             }
         }
     }
-}
-
-/// Finds the host's key pair, makes it when the host has none and needs one, and seals it to the right admins.
-fn key_pair<'a>(
-    context: &HostContext<'_>,
-    wanted: &Wanted<'a>,
-    plan: &mut HostPlan,
-    rng: &mut ChaCha20Rng,
-) -> Result<Option<KeyPair<'a>>, Error> {
-    let step = context.step(wanted.host);
-    let files = match step {
-        // The old pair may be anything: nothing is sealed to it any more.
-        Some(KeyStep::Replace) => None,
-        _ => wanted.files.key_pair(wanted.host)?,
-    };
-    let mut pair = match files {
-        None if step.is_some_and(|step| step != KeyStep::Replace) => {
-            return Err(Error::NoHostKey { host: wanted.host.clone() });
-        }
-        _ if step == Some(KeyStep::Finish) => next::taken(context, wanted, plan)?,
-        None if step == Some(KeyStep::Replace) => made_pair(wanted, plan, rng),
-        None if wanted.tree.is_none() => return Ok(None),
-        None => made_pair(wanted, plan, rng),
-        Some(files) => found_pair(context, wanted, files, plan)?,
-    };
-    let Some(key) = &pair.opened else { return Ok(Some(pair)) };
-    pair.private_file = Cow::Owned(seal_key(context, (wanted.host, &wanted.files.key), key, rng)?);
-    Ok(Some(pair))
-}
-
-/// Makes a key pair; its private file is yet to be sealed.
-fn made_pair<'a>(wanted: &Wanted<'_>, plan: &mut HostPlan, rng: &mut ChaCha20Rng) -> KeyPair<'a> {
-    let key = HostKey::generate(rng);
-    let line = format!("{}\n", key.public().to_openssh(&key_comment(wanted.host))).into_bytes();
-    because(&mut plan.reasons, Reason::KeyMade);
-    KeyPair {
-        opened: Some(key),
-        private_file: Cow::Borrowed(&[]),
-        public_file: Cow::Owned(line),
-        voucher: Voucher::Made,
-    }
-}
-
-/// Judges the pair in the repository, and opens it when it must be sealed anew.
-///
-/// One that was accepted always is: only then are its recipients known to be those that it names.
-fn found_pair<'a>(
-    context: &HostContext<'_>,
-    wanted: &Wanted<'a>,
-    files: PairFiles<'a>,
-    plan: &mut HostPlan,
-) -> Result<KeyPair<'a>, Error> {
-    let voucher = match context.base.vouches_for_key(wanted.host, files) {
-        true => Voucher::Digest,
-        false if context.accept_key && wanted.tree.is_some() => Voucher::Person,
-        false => Voucher::Nobody,
-    };
-    let reason = match voucher {
-        Voucher::Person => Some(Reason::KeyAccepted),
-        Voucher::Digest if context.sealed_to_others(wanted.host, files.private) => {
-            Some(Reason::Admins)
-        }
-        Voucher::Digest if context.renews(wanted.host) => Some(Reason::Renewed),
-        _ => None,
-    };
-    let opened = match reason {
-        Some(reason) => {
-            because(&mut plan.reasons, reason);
-            Some(wanted.files.open_key(context.identities)?)
-        }
-        None => None,
-    };
-    Ok(KeyPair {
-        opened,
-        private_file: Cow::Borrowed(files.private),
-        public_file: Cow::Borrowed(files.public),
-        voucher,
-    })
-}
-
-fn seal_key(
-    context: &HostContext<'_>,
-    (host, file): (&NodeName, &Generated),
-    key: &HostKey,
-    rng: &mut ChaCha20Rng,
-) -> Result<Vec<u8>, Error> {
-    let path = || file.path.clone();
-    let recipients = context.base.admins.of_key(host);
-    if recipients.is_empty() {
-        return Err(Error::NoRecipients { path: path() });
-    }
-    let text = key.to_openssh(&key_comment(host));
-    let documents = Documents::binary(SecretBytes::from(&text));
-    let mut options = SealOptions::new(recipients.iter().cloned());
-    options.interaction = context.interaction.cloned();
-    seal(&documents, (Format::Binary, &options), Keep::Nothing, rng, context.now)
-        .map_err(|source| Error::Seal { path: path(), source })
-}
-
-/// A host's sealed file as it will be.
-struct Sealed<'a> {
-    bytes: Cow<'a, [u8]>,
-    /// Digest of its values for a signature; `None` when the file stays as it is.
-    structure: Option<Hash>,
-}
-
-/// Decides what becomes of the sealed file of a host with secrets, and returns it as it will be.
-fn sealed<'a>(
-    context: &HostContext<'_>,
-    (wanted, tree): (&Wanted<'a>, &SecretTree),
-    (pair, next): (&KeyPair<'_>, Option<&NextPair<'_>>),
-    plan: &mut HostPlan,
-    rng: &mut ChaCha20Rng,
-) -> Result<Sealed<'a>, Error> {
-    let file = &wanted.files.sealed;
-    let same_key = pair.voucher == Voucher::Digest;
-    let mut keep = None;
-    match &file.bytes {
-        None => plan.changes(Change::Created, Reason::New),
-        // A data key that somebody else chose is never used again: he could read what it will seal.
-        Some(bytes) if !context.base.vouches_for_sealed(wanted.host, bytes) => {
-            plan.changes(Change::Updated, Reason::NotOurs);
-            let parsed = EncryptedFile::parse(bytes, Format::Yaml);
-            if parsed.is_ok_and(|parsed| !parsed.audit().is_empty()) {
-                because(&mut plan.reasons, Reason::Unsound);
-            }
-        }
-        // Sealed to a key that the host does not have any more; why is said of the key.
-        Some(_) if !same_key => plan.change = Some(Change::Updated),
-        // Sealed to a key more or less than it shall be; why is said of the keys.
-        Some(_) if context.step(wanted.host).is_some() && plan.turns() => {
-            plan.change = Some(Change::Updated);
-        }
-        Some(_) if next.is_some_and(|next| next.accepted) => plan.change = Some(Change::Updated),
-        Some(_) if context.new_admins => plan.changes(Change::Updated, Reason::Admins),
-        Some(_) if context.renews(wanted.host) => plan.changes(Change::Updated, Reason::Renewed),
-        Some(bytes) if context.vouches_for_values(wanted.host, tree) => {
-            plan.change = Some(Change::Unchanged);
-            return Ok(Sealed { bytes: Cow::Borrowed(bytes), structure: None });
-        }
-        Some(_) => {
-            plan.changes(Change::Updated, Reason::Values);
-            keep = Some(open_sealed(context, wanted, pair)?);
-        }
-    }
-    let owners = owners(wanted, pair, next)?;
-    let (bytes, structure) = seal_values(context, wanted, (owners, tree), keep.as_ref(), rng)?;
-    Ok(Sealed { bytes: Cow::Owned(bytes), structure: Some(structure) })
-}
-
-fn open_sealed(
-    context: &HostContext<'_>,
-    wanted: &Wanted<'_>,
-    pair: &KeyPair<'_>,
-) -> Result<DecryptedFile, Error> {
-    match &pair.opened {
-        Some(key) => wanted.files.open_sealed(key),
-        None => wanted.files.open_sealed(&wanted.files.open_key(context.identities)?),
-    }
-}
-
-/// Returns the recipients of a host's file: its key, and the one that it is to get.
-fn owners(
-    wanted: &Wanted<'_>,
-    pair: &KeyPair<'_>,
-    next: Option<&NextPair<'_>>,
-) -> Result<Vec<Recipient>, Error> {
-    let next = next.map(|next| &next.public);
-    let keys = std::iter::once(pair.public(wanted.files)?).chain(next.cloned());
-    keys.map(|key| Recipient::parse(&key.age_recipient()))
-        .collect::<Result<_, _>>()
-        .map_err(|source| Error::Recipient { host: wanted.host.clone(), source })
-}
-
-fn seal_values(
-    context: &HostContext<'_>,
-    wanted: &Wanted<'_>,
-    (owners, tree): (Vec<Recipient>, &SecretTree),
-    keep: Option<&DecryptedFile>,
-    rng: &mut ChaCha20Rng,
-) -> Result<(Vec<u8>, Hash), Error> {
-    let mut options = SealOptions::new(owners);
-    options.strict = true;
-    let documents = Documents::from_tree(tree);
-    let fresh = DataKey::generate(rng);
-    let (keep, key) = match keep {
-        Some(file) => (Keep::Values(file), file.data_key()),
-        None => (Keep::Key(&fresh), &fresh),
-    };
-    let bytes = seal(&documents, (Format::Yaml, &options), keep, rng, context.now)
-        .map_err(|source| Error::Seal { path: wanted.files.sealed.path.clone(), source })?;
-    Ok((bytes, structure(key, wanted.host, tree)))
 }
 
 impl HostPlan {

@@ -2,11 +2,11 @@
 
 mod ages;
 mod generated;
+mod trust;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use nixmox_generate::Notes;
 use nixmox_signing::{Hash, Signer};
 use nixmox_sops::{DataKey, Identities, Interaction, Keep, SealOptions, seal};
 use nixmox_topology::NodeName;
@@ -16,7 +16,6 @@ use rand_core::{CryptoRng, RngCore, SeedableRng};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::admins::NewAdmins;
 use crate::base::Base;
 use crate::digests::{Digest, DigestKey, Digests};
 use crate::edit::RealNix;
@@ -32,7 +31,10 @@ use crate::renewal::Renewal;
 use crate::report::{Change, HostReport, Report};
 use crate::store::{Changes, Mode, RelPath};
 use crate::strict::sealable;
-use crate::trust::{Pinned, RosterFiles, TrustError, admit_fleet};
+use crate::trust::{Pinned, RosterFiles, admit_fleet};
+use trust::accept_admins;
+
+pub(crate) use trust::{check_host_keys, check_trust};
 
 /// What the person at the keyboard has vouched for beyond what the digests do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -152,52 +154,6 @@ impl Plan {
     }
 }
 
-/// Checks, before anybody writes, that the admins and the keys of hosts with secrets are vouched for.
-pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
-    admit_fleet(request.fleet, request.accept)?;
-    let base = Base::read(request.fleet, request.master)?;
-    base.admit_fleet(request.fleet)?;
-    if let Some(delivery) = &base.delivery {
-        delivery.accept_signer(request.signer.ok_or(TrustError::NoSigner)?)?;
-    }
-    accept_admins(base.new_admins(|_| false), request)?;
-    check_keys(&base, request)
-}
-
-/// Checks that the keys of hosts with secrets are vouched for.
-pub(crate) fn check_host_keys(request: Request<'_>) -> Result<(), Error> {
-    check_keys(&Base::read(request.fleet, request.master)?, request)
-}
-
-fn check_keys(base: &Base<'_>, request: Request<'_>) -> Result<(), Error> {
-    if !request.accept.host_keys {
-        base.files.iter().try_for_each(|(host, files)| base.vouched_next(host, files).map(drop))?;
-    }
-    if request.accept.host_keys {
-        return Ok(());
-    }
-    let mut hosts = Vec::new();
-    for host in base.unvouched_keys() {
-        if let Some(files) = base.files.get(host) {
-            hosts.push((host.clone(), files.public_key()?.fingerprint()));
-        }
-    }
-    if hosts.is_empty() { Ok(()) } else { Err(Error::UnknownHostKeys { hosts }) }
-}
-
-/// Refuses recipients that nobody has vouched for, and tells whether there are any.
-///
-/// A signed roster is as good as a person who accepts them.
-fn accept_admins(new: Option<NewAdmins>, request: Request<'_>) -> Result<bool, Error> {
-    let accepted = request.accept.admins || request.fleet.roster.is_some();
-    match new {
-        Some(NewAdmins { added, removed }) if !accepted => {
-            Err(Error::AdminsChanged { added, removed })
-        }
-        new => Ok(new.is_some()),
-    }
-}
-
 /// Turns delivered values into what can be sealed, for every host.
 pub(crate) fn wanted(
     delivered: BTreeMap<NodeName, SecretTree>,
@@ -276,7 +232,7 @@ impl Planner<'_> {
             rotating: self.base.rotating(),
             orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
-            generated: Notes::new(),
+            generated: BTreeMap::new(),
             digests: Change::Unchanged,
             also: Vec::new(),
         };
@@ -448,7 +404,7 @@ impl Planner<'_> {
             rotating,
             orphans: orphans(self.request.fleet, &self.base.files),
             lints: Vec::new(),
-            generated: Notes::new(),
+            generated: BTreeMap::new(),
             digests: digests_change,
             also: self.request.fleet.pending.iter().map(|file| file.path.clone()).collect(),
         };

@@ -79,7 +79,7 @@ pub struct Report {
     /// Keys whose value depends on a trap of the cascade; none when nothing changes, for then nothing is evaluated.
     pub lints: Vec<Lint>,
     /// Generated values that were made or dropped, by name.
-    pub generated: nixmox_generate::Notes,
+    pub generated: BTreeMap<String, nixmox_generate::Why>,
     /// What is written beside this: rosters, and `.sops.yaml`.
     pub also: Vec<RelPath>,
     /// Whether the digests are the only thing that is written beside this.

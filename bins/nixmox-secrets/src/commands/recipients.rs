@@ -1,27 +1,30 @@
 //! `recipients`: who opens the secrets of a fleet, by its signed roster.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
 use jiff::Timestamp;
-use nixmox_cli::terminal::{Table, escape};
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::trust::{Rostered, TrustError, change_roster, start_roster};
+use nixmox_secrets::trust::{Rostered, TrustError, change_roster};
 use nixmox_secrets::{Error, Fleet, Options};
-use nixmox_signing::{Admin, FleetId, PublicKey, Roster, Signer};
+use nixmox_signing::{FleetId, PublicKey, Roster};
 use nixmox_sops::Recipient;
-use rand_core::{OsRng, RngCore};
+use rand_core::OsRng;
 use serde_json::json;
 
 use super::change::tell;
 use super::{print, print_json};
-use crate::args::{Evaluate, Trust, Write};
+use crate::args::Write;
 use crate::context::Context;
 use crate::report::{self, Tense};
 use crate::{git, pins, signer};
 
 mod knowledge;
+mod list;
+mod start;
+
+pub(super) use start::{begin, roster_of};
 
 /// What to do with the recipients.
 #[derive(Subcommand, Debug)]
@@ -120,9 +123,9 @@ pub(crate) struct GroupArgs {
 /// Does it.
 pub(crate) fn run(context: &Context, what: &Recipients) -> Result<Exit, Failure> {
     match what {
-        Recipients::List => list(context),
+        Recipients::List => list::list(context),
         Recipients::Start(start) => {
-            let first = |fleet: &Fleet, key: &PublicKey| first(context, start, fleet, key);
+            let first = |fleet: &Fleet, key: &PublicKey| start::first(context, start, fleet, key);
             begin(context, (&start.key, start.write), &first)
         }
         Recipients::Accept { fleet } => accept(context, *fleet),
@@ -139,117 +142,6 @@ pub(crate) fn run(context: &Context, what: &Recipients) -> Result<Exit, Failure>
             amend(context, args.write, &mut |fleet, roster| group(fleet, roster, args))
         }
     }
-}
-
-/// Returns the key that was named, or a customary one.
-pub(super) fn signing_key(key: &SigningKey) -> Result<Box<dyn Signer>, Failure> {
-    let everybody = BTreeMap::new();
-    if key.agent {
-        return signer::agent(&everybody).ok_or_else(|| {
-            Failure::new(Exit::NoIdentity, "no agent has a key that signs")
-                .hint("`ssh-add -L` lists what your agent has")
-        });
-    }
-    let own = || std::env::home_dir().map(|home| home.join(".ssh/id_ed25519"));
-    let path = key.key.clone().or_else(own).unwrap_or_default();
-    signer::load(&path).map_err(|error| {
-        Failure::new(Exit::NoIdentity, format!("{} does not sign", path.display()))
-            .because(error)
-            .hint("name an SSH key with --key FILE, or use your agent with --agent; `ssh-keygen -t ed25519` makes a key")
-    })
-}
-
-/// Makes the first roster, and pins it here.
-pub(super) fn begin(
-    context: &Context,
-    (key, write): (&SigningKey, Write),
-    first: &dyn Fn(&Fleet, &PublicKey) -> Result<Roster, Failure>,
-) -> Result<Exit, Failure> {
-    let signer = signing_key(key)?;
-    let options = context.options(write.trust, write.evaluate);
-    let options = Options { signer: Some(&*signer), ..options };
-    let mut failed = None;
-    let made = start_roster(
-        &context.root,
-        (options, write.dry_run),
-        &mut |fleet| {
-            first(fleet, signer.public()).map_err(|failure| {
-                failed = Some(failure);
-                Error::Trust(TrustError::NoRoster)
-            })
-        },
-        &mut OsRng,
-        Timestamp::now(),
-    );
-    let made = made.map_err(|error| failed.take().unwrap_or_else(|| context.explain(error)))?;
-    if !write.dry_run {
-        let named = key.key.as_deref().and_then(|path| std::path::absolute(path).ok());
-        pin(context, &made, named.as_deref())?;
-    }
-    told(context, &made, (write.dry_run, None))?;
-    if !context.json && !write.dry_run {
-        let fleet = made.chain.fleet();
-        print(|out| writeln!(out, "the fleet's id is {fleet}; tell it to the other admins"))?;
-    }
-    Ok(Exit::Ok)
-}
-
-fn pin(context: &Context, made: &Rostered, key: Option<&Path>) -> Result<(), Failure> {
-    pins::remember(&context.root, &made.chain, key).map_err(|error| {
-        Failure::new(Exit::Write, "the roster was made and could not be noted down here")
-            .because(error)
-            .hint(format!("repeat with: nixmox-secrets recipients accept {}", made.chain.fleet()))
-    })
-}
-
-/// Makes a roster of the recipients of `.sops.yaml`: the user under his name, others under the names that were given.
-fn first(
-    context: &Context,
-    start: &Start,
-    fleet: &Fleet,
-    key: &PublicKey,
-) -> Result<Roster, Failure> {
-    let mut names = BTreeMap::new();
-    for given in &start.admins {
-        let wrong = || Failure::new(Exit::Usage, format!("`{given}` is not NAME=AGE"));
-        let (name, age) = given.split_once('=').ok_or_else(wrong)?;
-        names.insert(age.to_owned(), name.to_owned());
-    }
-    roster_of(context, (&start.name, names), fleet, key)
-}
-
-/// Makes a roster of the recipients that the fleet has now.
-pub(super) fn roster_of(
-    context: &Context,
-    (own, names): (&str, BTreeMap<String, String>),
-    fleet: &Fleet,
-    key: &PublicKey,
-) -> Result<Roster, Failure> {
-    let recipients = fleet.recipients().map_err(|error| context.explain(error))?;
-    let recipients: BTreeSet<String> = recipients.iter().map(ToString::to_string).collect();
-    if let Some(age) = names.keys().find(|age| !recipients.contains(*age)) {
-        return Err(Failure::new(Exit::Usage, format!("`{age}` is no recipient of .sops.yaml")));
-    }
-    let mine = context.loaded().identities.recipients();
-    let mine: BTreeSet<String> = mine.iter().map(ToString::to_string).collect();
-    let own_by_key = recipients.iter().any(|age| mine.contains(age));
-    if !own_by_key && recipients.len() > names.len().saturating_add(1) {
-        return Err(Failure::new(Exit::Usage, "none of the recipients is known to be yours")
-            .hint("name all others with --admin NAME=AGE"));
-    }
-    let mut admins: BTreeMap<String, Admin> = BTreeMap::new();
-    for age in recipients {
-        let name = match names.get(&age) {
-            Some(name) => name.clone(),
-            None if mine.contains(&age) || !own_by_key => own.to_owned(),
-            None => format!("admin-{}", age.get(age.len().saturating_sub(6)..).unwrap_or("x")),
-        };
-        admins.entry(name).or_default().age.insert(age);
-    }
-    admins.entry(own.to_owned()).or_default().ssh.insert(key.as_str().to_owned());
-    let mut seed = [0; 32];
-    OsRng.fill_bytes(&mut seed);
-    Ok(Roster::first(seed, admins))
 }
 
 /// Changes the roster, seals everything to it, and reports.
@@ -316,68 +208,6 @@ fn told(
     }
     tell(context, report, if dry { Tense::Would } else { Tense::Done })?;
     known.map_or(Ok(()), |known| print(|out| known.text(out)))
-}
-
-fn list(context: &Context) -> Result<Exit, Failure> {
-    let options = context.options(Trust::default(), Evaluate::default());
-    let fleet =
-        Fleet::open(&context.root, options.ask_nix).map_err(|error| context.explain(error))?;
-    let Some(chain) = fleet.roster() else { return list_rules(context, &fleet) };
-    let roster = chain.current();
-    if context.json {
-        let trusted = options.accept.roster.is_some();
-        let roster: serde_json::Value =
-            serde_json::from_slice(&roster.to_bytes()).unwrap_or_default();
-        let fleet = chain.fleet().to_string();
-        print_json(&json!({ "fleet": fleet, "accepted": trusted, "roster": roster }))?;
-        return Ok(Exit::Ok);
-    }
-    let mut table = Table::new(["NAME", "OPENS", "AGE", "SIGNS WITH"]);
-    for (name, admin) in &roster.admins {
-        let keys = admin.ssh.iter().filter_map(|key| PublicKey::parse(key).ok());
-        let prints: Vec<String> = keys.map(|key| key.fingerprint()).collect();
-        let ages: Vec<&str> = admin.age.iter().map(String::as_str).collect();
-        table.row([name.as_str(), &opens(roster, name), &ages.join(" "), &prints.join(" ")]);
-    }
-    print(|out| {
-        table.write(out, None)?;
-        let signs = if roster.delivery { "signs" } else { "does not sign" };
-        let generation = roster.generation();
-        writeln!(out, "\nfleet {}, roster {generation}; it {signs} what it delivers", chain.fleet())
-    })?;
-    Ok(Exit::Ok)
-}
-
-/// Says what an admin opens.
-fn opens(roster: &Roster, name: &str) -> String {
-    if roster.opens_all(name) {
-        return "everything".to_owned();
-    }
-    let groups = roster.groups.values().filter(|group| group.members.contains(name));
-    let opened: BTreeSet<&str> =
-        groups.flat_map(|group| &group.opens).map(String::as_str).collect();
-    if opened.is_empty() {
-        return "nothing".to_owned();
-    }
-    format!("keys of {}", opened.into_iter().collect::<Vec<_>>().join(", "))
-}
-
-fn list_rules(context: &Context, fleet: &Fleet) -> Result<Exit, Failure> {
-    let names = fleet.recipients().map_err(|error| context.explain(error))?;
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    if context.json {
-        print_json(&json!({ "fleet": null, "recipients": names }))?;
-        return Ok(Exit::Ok);
-    }
-    print(|out| {
-        names.iter().try_for_each(|name| writeln!(out, "{}", escape(name)))?;
-        writeln!(
-            out,
-            "\nby .sops.yaml, which anybody can change who can commit; to have a signed roster instead:"
-        )?;
-        writeln!(out, "  nixmox-secrets recipients start NAME")
-    })?;
-    Ok(Exit::Ok)
 }
 
 fn accept(context: &Context, fleet: FleetId) -> Result<Exit, Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use nixmox_generate::{Notes, Records};
+use nixmox_generate::{Records, Why};
 use nixmox_signing::Hash;
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretTree;
@@ -45,9 +45,9 @@ impl Settlement {
     }
 
     /// Returns what was made and dropped.
-    pub(super) fn notes(&self) -> Notes {
+    pub(super) fn notes(&self) -> BTreeMap<String, Why> {
         match self {
-            Self::Written(_) => Notes::new(),
+            Self::Written(_) => BTreeMap::new(),
             Self::Declared(declared) => declared.0.notes.clone(),
         }
     }
