@@ -5,7 +5,9 @@
 //! ChaCha20-Poly1305 inside age, allocation, the digests of what is written, the journal's hashes.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aes_gcm::aead::consts::U32;
@@ -137,7 +139,9 @@ fn spread(count: usize, each: impl Fn(usize) + Sync) {
     std::thread::scope(|scope| {
         for core in 0..cores {
             let each = &each;
-            scope.spawn(move || (core..count).step_by(cores).for_each(each));
+            // Neighbours on one core: they lie in one directory.
+            let share = |core: usize| count * core / cores;
+            scope.spawn(move || (share(core)..share(core + 1)).for_each(each));
         }
     });
 }
@@ -157,10 +161,10 @@ impl Work {
         std::hint::black_box(sum);
         let aes = AesGcm::<Aes256, U32>::new(&sum.into());
         let mut value = [5; SECRET];
-        let per_mac = self.values / self.macs.max(1);
-        for _ in 0..self.macs {
+        let share = |of: usize| self.values * of / self.macs.max(1);
+        for of in 0..self.macs {
             let mut mac = Sha512::new();
-            for _ in 0..per_mac {
+            for _ in share(of)..share(of + 1) {
                 std::hint::black_box(aes.encrypt_in_place_detached(&sum.into(), b"k:", &mut value))
                     .ok();
                 mac.update(value);
@@ -216,22 +220,40 @@ impl Target {
             return Ok(());
         }
         let top = File::open(&self.root)?;
-        for (index, (_, size)) in files.iter().enumerate() {
-            fs::write(self.stage.join(index.to_string()), vec![b'x'; *size])?;
-        }
+        try_spread(files, |(index, (_, size))| {
+            fs::write(self.stage.join(index.to_string()), vec![b'x'; *size])
+        })?;
         syncfs(&top)?;
         let draft = self.stage.join("draft");
         fs::write(&draft, vec![b'x'; files.len() * 200])?;
         File::open(&draft)?.sync_all()?;
         fs::rename(&draft, self.stage.join("journal"))?;
         File::open(&self.stage)?.sync_all()?;
-        for (index, (path, _)) in files.iter().enumerate() {
+        try_spread(files, |(index, (path, _))| {
             let path = self.root.join(path);
             if let Some(dir) = path.parent().filter(|dir| !dir.is_dir()) {
-                fs::create_dir(dir)?;
+                fs::create_dir(dir).or_else(|error| match dir.is_dir() {
+                    true => Ok(()),
+                    false => Err(error),
+                })?;
             }
-            fs::rename(self.stage.join(index.to_string()), path)?;
-        }
+            fs::rename(self.stage.join(index.to_string()), path)
+        })?;
         Ok(syncfs(&top)?)
     }
+}
+
+/// Does something for each of some items, on all cores, and returns an error if there was one.
+fn try_spread<T: Sync>(
+    items: &[T],
+    each: impl Fn((usize, &T)) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let failed = Mutex::new(None);
+    spread(items.len(), |index| {
+        let Some(item) = items.get(index) else { return };
+        if let (Err(error), Ok(mut failed)) = (each((index, item)), failed.lock()) {
+            *failed = Some(error);
+        }
+    });
+    failed.into_inner().ok().flatten().map_or(Ok(()), Err)
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use bech32::{Bech32, Hrp};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use nixmox_tree::SecretString;
 use rand_core::{CryptoRng, RngCore};
+use sha2::{Digest, Sha512};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{LineEnding, PrivateKey};
 use zeroize::Zeroizing;
@@ -17,14 +18,18 @@ const IDENTITY: Hrp = Hrp::parse_unchecked("age-secret-key-");
 
 /// A host's private key; wiped when dropped, and never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct HostKey(SigningKey);
+pub struct HostKey {
+    pair: Ed25519Keypair,
+    public: HostPublicKey,
+}
 
 impl HostKey {
     /// Makes a new key from 32 bytes of `rng`, and from nothing else.
     pub fn generate(rng: &mut (impl RngCore + CryptoRng)) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *seed);
-        Self(SigningKey::from_bytes(&seed))
+        let key = SigningKey::from_bytes(&seed);
+        Self { public: HostPublicKey::of(key.verifying_key()), pair: Ed25519Keypair::from(&key) }
     }
 
     /// Reads what `ssh-keygen -t ed25519` writes, without a passphrase.
@@ -47,7 +52,10 @@ impl HostKey {
         })?;
         match key.key_data() {
             KeypairData::Encrypted(_) => Err(HostKeyError::Encrypted),
-            KeypairData::Ed25519(pair) => Ok(Self(SigningKey::from_bytes(pair.private.as_ref()))),
+            // Whether the halves belong together was found out while it was read.
+            KeypairData::Ed25519(pair) => VerifyingKey::from_bytes(pair.public.as_ref())
+                .map(|public| Self { pair: pair.clone(), public: HostPublicKey::of(public) })
+                .map_err(|_| HostKeyError::Malformed),
             _ => Err(HostKeyError::NotEd25519),
         }
     }
@@ -57,7 +65,7 @@ impl HostKey {
     /// Control characters of the comment are left out.
     pub fn to_openssh(&self, comment: &str) -> SecretString {
         // `ssh-key` derives the format's check number from the key when it has no random one.
-        let pair = KeypairData::from(Ed25519Keypair::from(&self.0));
+        let pair = KeypairData::from(self.pair.clone());
         let text =
             PrivateKey::new(pair, one_line(comment)).and_then(|k| k.to_openssh(LineEnding::LF));
         #[expect(clippy::expect_used, reason = "an ed25519 key always has an encoding")]
@@ -66,16 +74,33 @@ impl HostKey {
 
     /// Returns the public half.
     pub fn public(&self) -> HostPublicKey {
-        HostPublicKey::of(self.0.verifying_key())
+        self.public
+    }
+
+    /// Tells whether the line of an `ssh_host_ed25519_key.pub` is this key's; the comment does not count.
+    ///
+    /// It costs less than [`HostPublicKey::parse`]: what is the half of a key needs no proof that it is sound.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HostPublicKey::parse`], for the line of another key.
+    pub fn has_public(&self, line: &str) -> Result<bool, HostKeyError> {
+        let bytes = HostPublicKey::read(line)?;
+        if bytes == *self.pair.public.as_ref() {
+            return Ok(true);
+        }
+        HostPublicKey::from_bytes(&bytes).map(|_| false)
     }
 
     /// Returns the age identity (`AGE-SECRET-KEY-1…`) that `ssh-to-age` makes of this key.
     pub fn age_identity(&self) -> SecretString {
-        let scalar = Zeroizing::new(self.0.to_scalar_bytes());
+        // RFC 8032, section 5.1.5: the scalar is the first half of the seed's hash.
+        let hash = Zeroizing::new(<[u8; 64]>::from(Sha512::digest(self.pair.private.as_ref())));
+        let (scalar, _) = hash.split_at(32);
         // Never grown, so no part of it is left behind in a smaller allocation.
         let mut text = Zeroizing::new(String::with_capacity(128));
         #[expect(clippy::expect_used, reason = "32 bytes always fit into bech32")]
-        bech32::encode_upper_to_fmt::<Bech32, _>(&mut *text, IDENTITY, &*scalar)
+        bech32::encode_upper_to_fmt::<Bech32, _>(&mut *text, IDENTITY, scalar)
             .expect("32 bytes always fit into bech32");
         SecretString::from(text)
     }

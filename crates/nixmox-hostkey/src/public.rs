@@ -30,6 +30,11 @@ impl HostPublicKey {
     /// for points that no key generator makes, [`HostKeyError::TooLong`] and [`HostKeyError::Malformed`] for
     /// everything else, a second line among it.
     pub fn parse(line: &str) -> Result<Self, HostKeyError> {
+        Self::from_bytes(&Self::read(line)?)
+    }
+
+    /// Reads the point of a line, sound or not.
+    pub(crate) fn read(line: &str) -> Result<[u8; 32], HostKeyError> {
         if line.len() > MAX_TEXT {
             return Err(HostKeyError::TooLong);
         }
@@ -44,12 +49,12 @@ impl HostPublicKey {
             _ => HostKeyError::Malformed,
         })?;
         match key.key_data() {
-            KeyData::Ed25519(key) => Self::from_bytes(key.as_ref()),
+            KeyData::Ed25519(key) => Ok(*key.as_ref()),
             _ => Err(HostKeyError::NotEd25519),
         }
     }
 
-    fn from_bytes(bytes: &[u8; 32]) -> Result<Self, HostKeyError> {
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, HostKeyError> {
         let point = CompressedEdwardsY(*bytes).decompress().ok_or(HostKeyError::NotCanonical)?;
         if point.compress().as_bytes() != bytes {
             return Err(HostKeyError::NotCanonical);

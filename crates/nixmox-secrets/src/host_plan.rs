@@ -180,7 +180,8 @@ impl HostPlan {
         let (host, files) = (wanted.host, wanted.files);
         let strayed = files.sealed.strayed.is_some() || files.signature.strayed.is_some();
         let public = context.public.get(host).copied();
-        let stays = sealed.structure.is_none() && !strayed && delivery.public(host) == public;
+        let kept = matches!(sealed.bytes, Cow::Borrowed(_));
+        let stays = kept && !strayed && delivery.public(host) == public;
         if stays && context.base.is_signed(host, files) {
             return Ok(Some(context.base.generation(host).max(generation_of(files).unwrap_or(0))));
         }

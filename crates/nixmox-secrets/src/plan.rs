@@ -124,6 +124,8 @@ impl Plan {
             || planner.hosts((&wanted, &public), seeds, &sealed_master.key, now),
             || nixmox_cascade::lint(topology, nodes),
         );
+        // What is wiped on its way out is wiped on all cores.
+        wanted.into_par_iter().for_each(drop);
         let mut hosts = hosts?;
         let unsigned = planner.sign(&mut hosts)?;
         let mut plan = planner.assemble(sealed_master, generated, hosts)?;
@@ -160,7 +162,7 @@ pub(crate) fn wanted(
 ) -> Result<BTreeMap<NodeName, SecretTree>, Error> {
     let sealable: Vec<Result<_, Error>> = delivered
         .into_par_iter()
-        .map(|(host, tree)| match sealable(&tree) {
+        .map(|(host, tree)| match sealable(tree) {
             Ok(tree) => Ok((host, tree)),
             Err((path, problem)) => Err(Error::Unsealable { host, path, problem }),
         })

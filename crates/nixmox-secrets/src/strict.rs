@@ -55,24 +55,41 @@ pub(crate) type Refused = (String, Unsealable);
 ///
 /// Numbers and truth values become text as sops prints them: no exponent, and `1` for `1.0`. A name that is `null` is not delivered: that is how a
 /// host declines what its group would give it.
-pub(crate) fn sealable(delivered: &SecretTree) -> Result<SecretTree, Refused> {
+pub(crate) fn sealable(delivered: SecretTree) -> Result<SecretTree, Refused> {
     if delivered.get("sops").is_some() {
         return Err(("sops".to_owned(), Unsealable::ReservedName));
     }
-    set(delivered, &mut Vec::new())
+    if stays(&delivered) { Ok(delivered) } else { set(&delivered, &mut Vec::new()) }
+}
+
+/// Tells whether a tree can be sealed just as it is, as nearly every one can.
+fn stays(tree: &SecretTree) -> bool {
+    tree.iter().all(|(name, value)| name_problem(name).is_none() && leaf_stays(value))
+}
+
+fn leaf_stays(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.is_empty(),
+        Value::List(items) => !items.is_empty() && items.iter().all(leaf_stays),
+        Value::Tree(below) => !below.is_empty() && stays(below),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => false,
+    }
+}
+
+fn name_problem(name: &str) -> Option<Unsealable> {
+    match name {
+        n if n.is_empty() || n.chars().any(char::is_control) => Some(Unsealable::BadName),
+        n if n.contains(':') => Some(Unsealable::ColonInName),
+        n if n.ends_with("_unencrypted") => Some(Unsealable::UnencryptedName),
+        _ => None,
+    }
 }
 
 fn set(tree: &SecretTree, path: &mut Vec<String>) -> Result<SecretTree, Refused> {
     let mut sealed = SecretTree::new();
     for (name, value) in tree {
         path.push(name.clone());
-        let problem = match name.as_str() {
-            n if n.is_empty() || n.chars().any(char::is_control) => Some(Unsealable::BadName),
-            n if n.contains(':') => Some(Unsealable::ColonInName),
-            n if n.ends_with("_unencrypted") => Some(Unsealable::UnencryptedName),
-            _ => None,
-        };
-        if let Some(problem) = problem {
+        if let Some(problem) = name_problem(name) {
             return Err(refuse(path, problem));
         }
         match value {
@@ -141,12 +158,12 @@ mod tests {
 
     #[track_caller]
     fn check(value: Value, expect: Value) {
-        assert_eq!(sealable(&tree(value)), Ok(tree(expect)));
+        assert_eq!(sealable(tree(value)), Ok(tree(expect)));
     }
 
     #[track_caller]
     fn refused(value: Value, path: &str, problem: Unsealable) {
-        assert_eq!(sealable(&tree(value)), Err((path.to_owned(), problem)));
+        assert_eq!(sealable(tree(value)), Err((path.to_owned(), problem)));
     }
 
     #[test]
@@ -160,8 +177,8 @@ mod tests {
 
     #[test]
     fn null_declines_a_value() {
-        assert_eq!(sealable(&tree(Value::Null)), Ok(SecretTree::new()));
-        assert_eq!(sealable(&tree(tree(Value::Null).into())), Ok(SecretTree::new()));
+        assert_eq!(sealable(tree(Value::Null)), Ok(SecretTree::new()));
+        assert_eq!(sealable(tree(tree(Value::Null).into())), Ok(SecretTree::new()));
     }
 
     #[test]
@@ -176,7 +193,7 @@ mod tests {
         refused(named("a:b").into(), "k.a:b", Unsealable::ColonInName);
         refused(named("").into(), "k.", Unsealable::BadName);
         refused(named("a\u{1b}").into(), "k.a\u{1b}", Unsealable::BadName);
-        let top = sealable(&named("sops"));
+        let top = sealable(named("sops"));
         assert_eq!(top, Err(("sops".to_owned(), Unsealable::ReservedName)));
     }
 }

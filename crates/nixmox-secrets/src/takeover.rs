@@ -305,7 +305,7 @@ impl Taken {
                 Value::Tree([(name.clone(), below)].into_iter().collect())
             });
             if let (Value::Tree(whole), false) = (&whole, below.is_empty())
-                && let Err((_, why)) = sealable(whole)
+                && let Err((_, why)) = sealable(whole.clone())
             {
                 return self.left(from, Why::Unsealable(why));
             }

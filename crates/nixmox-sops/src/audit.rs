@@ -11,6 +11,7 @@ use crate::ini;
 use crate::node::{Comment, Entry, Item, Node};
 use crate::recipient::Recipient;
 use crate::rule::Rule;
+use crate::walk::{self, Step};
 
 /// One thing that a file of the fleet must not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,27 +165,27 @@ fn look(docs: &[Vec<Entry>], format: Format, leaves: bool) -> Vec<Finding> {
     look.found
 }
 
-struct Look {
+struct Look<'a> {
     found: Vec<Finding>,
-    path: Vec<String>,
+    path: Vec<Step<'a>>,
     /// Whether the leaves and comments are looked at too.
     leaves: bool,
 }
 
-impl Look {
+impl<'a> Look<'a> {
     fn add(&mut self, wrong: bool, kind: FindingKind) {
         if wrong {
-            self.found.push(Finding { kind, path: Path(self.path.clone()) });
+            self.found.push(Finding { kind, path: walk::path(&self.path) });
         }
     }
 
-    fn map(&mut self, entries: &[Entry]) {
+    fn map(&mut self, entries: &'a [Entry]) {
         let mut keys = HashSet::new();
         for entry in entries {
             match entry {
                 Entry::Comment(comment) => self.comment(comment),
                 Entry::Pair(key, node) => {
-                    self.path.push(key.clone());
+                    self.path.push(Step::Key(key));
                     self.add(!keys.insert(key.as_str()), FindingKind::DuplicateKey);
                     self.add(key.ends_with("_unencrypted"), FindingKind::UnencryptedKeyName);
                     self.add(key.contains(':'), FindingKind::ColonInKey);
@@ -195,7 +196,7 @@ impl Look {
         }
     }
 
-    fn node(&mut self, node: &Node) {
+    fn node(&mut self, node: &'a Node) {
         match node {
             Node::Map(entries) => {
                 let empty = !entries.iter().any(|entry| matches!(entry, Entry::Pair(..)));
@@ -206,7 +207,7 @@ impl Look {
                 let empty = !items.iter().any(|item| matches!(item, Item::Node(_)));
                 self.add(empty, FindingKind::UnsealedValue);
                 for (index, item) in items.iter().enumerate() {
-                    self.path.push(index.to_string());
+                    self.path.push(Step::Index(index));
                     match item {
                         Item::Comment(comment) => self.comment(comment),
                         Item::Node(node) => self.node(node),

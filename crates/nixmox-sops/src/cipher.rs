@@ -137,22 +137,28 @@ fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
 pub(crate) struct Cipher {
     aes: Aes256,
     gcm: AesGcm<Aes256, U32>,
+    /// Where a value is sealed before its text is made.
+    scratch: Vec<u8>,
 }
 
 impl Cipher {
     pub(crate) fn new(key: &DataKey) -> Self {
         let aes = Aes256::new(GenericArray::from_slice(key.expose()));
-        Self { gcm: AesGcm::from(aes.clone()), aes }
+        Self { gcm: AesGcm::from(aes.clone()), aes, scratch: Vec::new() }
     }
 
     /// Seals `plain`; an empty value must not come here, sops cannot read it back.
-    pub(crate) fn seal(&self, plain: &[u8], aad: &[u8], kind: Kind, iv: &Iv) -> String {
-        let mut data = plain.to_vec();
+    pub(crate) fn seal(&mut self, plain: &[u8], aad: &[u8], kind: Kind, iv: &Iv) -> String {
+        let data = &mut self.scratch;
+        data.clear();
+        // Room that is left behind by growing is not wiped: there is no plaintext in it at that moment.
+        data.reserve(plain.len());
+        data.extend_from_slice(plain);
         let nonce = GenericArray::from_slice(iv);
         // Encryption fails only beyond 64 GiB, far above every limit here; the tag of nothing opens nothing.
-        let tag = self.gcm.encrypt_in_place_detached(nonce, aad, &mut data).unwrap_or_default();
+        let tag = self.gcm.encrypt_in_place_detached(nonce, aad, data).unwrap_or_default();
         let mut out = Vec::with_capacity(data.len() / 3 * 4 + 136);
-        for (name, part) in [(PREFIX, &*data), (",iv:", iv), (",tag:", &tag)] {
+        for (name, part) in [(PREFIX, data.as_slice()), (",iv:", iv), (",tag:", &tag)] {
             out.extend_from_slice(name.as_bytes());
             push_base64(part, &mut out);
         }

@@ -161,9 +161,9 @@ impl Metadata {
     pub(crate) fn write(&self) -> Node {
         let pair = |name: &str, node| Entry::Pair(name.to_owned(), node);
         let mut entries = vec![
-            pair("lastmodified", Node::str(self.last_modified.as_bytes())),
-            pair("mac", Node::str(self.mac.as_deref().unwrap_or_default())),
-            pair("version", Node::str(self.version.as_bytes())),
+            pair("lastmodified", Node::text(self.last_modified.as_str())),
+            pair("mac", Node::text(self.mac.as_deref().unwrap_or_default())),
+            pair("version", Node::text(self.version.as_str())),
         ];
         if self.groups.is_empty() {
             entries.push(pair("age", written_keys(&self.age)));
@@ -197,7 +197,7 @@ fn labels(keys: &[Wrapped]) -> Vec<&str> {
 }
 
 fn written_keys(keys: &[Wrapped]) -> Node {
-    let pair = |name: &str, text: &str| Entry::Pair(name.to_owned(), Node::str(text.as_bytes()));
+    let pair = |name: &str, text: &str| Entry::Pair(name.to_owned(), Node::text(text));
     let key = |wrapped: &Wrapped| {
         let fields = vec![pair("enc", &wrapped.enc), pair("recipient", &wrapped.recipient)];
         Item::Node(Node::Map(fields))

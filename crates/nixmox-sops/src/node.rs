@@ -90,6 +90,11 @@ impl Node {
         Self::Str(SecretBytes::new(text))
     }
 
+    /// Makes a string of what is known to be text, so that nobody has to look again.
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Str(SecretBytes::from(SecretString::new(text)))
+    }
+
     pub(crate) fn int(number: i64) -> Self {
         Self::Int(Zeroizing::new(number))
     }

@@ -124,7 +124,7 @@ pub fn seal(
     let last_modified = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
     let iv = sealer.fresh();
     let (age, groups) = wrap_all(&key, options, keep, sealer.rng)?;
-    let Sealer { cipher, mac, .. } = sealer;
+    let Sealer { mut cipher, mac, .. } = sealer;
     let mac = mac.finish();
     let metadata = Metadata {
         age,
@@ -326,7 +326,7 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
             self.leave(at);
             return Ok(Item::Node(leaf.clone()));
         }
-        Ok(Item::Node(Node::str(self.seal(kind, at.aad, plain.bytes()))))
+        Ok(Item::Node(Node::text(self.seal(kind, at.aad, plain.bytes()))))
     }
 
     fn comment(&mut self, at: &At<'_>, comment: &Comment) -> Result<Item, SealError> {
@@ -347,7 +347,7 @@ impl<R: RngCore + CryptoRng> Visit for Sealer<'_, R> {
             if self.selector.on_comments() {
                 return Err(SealError::ListComment(at.path()));
             }
-            return Ok(Item::Node(Node::str(sealed)));
+            return Ok(Item::Node(Node::text(sealed)));
         }
         let mut made = Comment::new(sealed);
         made.inline = comment.inline;

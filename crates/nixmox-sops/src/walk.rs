@@ -43,7 +43,8 @@ pub(crate) enum Step<'a> {
     Index(usize),
 }
 
-fn path(steps: &[Step<'_>]) -> Path {
+/// Names a place in a document.
+pub(crate) fn path(steps: &[Step<'_>]) -> Path {
     Path(
         steps
             .iter()

@@ -56,50 +56,71 @@ impl fmt::Debug for SecretString {
 ///
 /// Equality takes the same time wherever the bytes differ; only their lengths show.
 #[derive(Clone)]
-pub struct SecretBytes(Arc<Zeroizing<Vec<u8>>>);
+pub struct SecretBytes(Bytes);
+
+/// Bytes of which some are known to be text, which then is shared with a [`SecretString`].
+#[derive(Clone)]
+enum Bytes {
+    Any(Arc<Zeroizing<Vec<u8>>>),
+    Text(SecretString),
+}
 
 impl SecretBytes {
     /// Takes ownership of `bytes`, which are not copied.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes.into())))
+        Self::from(Zeroizing::new(bytes.into()))
     }
 
     /// Returns the plaintext. Every use of it is a place to audit.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Any(bytes) => bytes,
+            Bytes::Text(text) => text.expose().as_bytes(),
+        }
     }
 
     /// Returns the length in bytes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.expose().len()
     }
 
     /// Tells whether there are no bytes.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.expose().is_empty()
     }
 
     /// Returns the bytes as text when they are UTF-8.
     pub fn as_str(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        match &self.0 {
+            Bytes::Any(bytes) => std::str::from_utf8(bytes).ok(),
+            Bytes::Text(text) => Some(text.expose()),
+        }
     }
 }
 
 impl From<Zeroizing<Vec<u8>>> for SecretBytes {
     fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(Arc::new(bytes))
+        Self(Bytes::Any(Arc::new(bytes)))
+    }
+}
+
+impl From<SecretString> for SecretBytes {
+    /// Shares the text, which is not copied.
+    fn from(text: SecretString) -> Self {
+        Self(Bytes::Text(text))
     }
 }
 
 impl From<&SecretString> for SecretBytes {
+    /// Shares the text, which is not copied.
     fn from(text: &SecretString) -> Self {
-        Self::new(text.expose().as_bytes())
+        Self::from(text.clone())
     }
 }
 
 impl PartialEq for SecretBytes {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.expose().ct_eq(other.expose()).into()
     }
 }
 
@@ -132,5 +153,12 @@ mod tests {
     fn bytes_are_text_only_when_utf8() {
         assert_eq!(SecretBytes::new(*b"ok").as_str(), Some("ok"));
         assert_eq!(SecretBytes::new([0xff]).as_str(), None);
+    }
+
+    #[test]
+    fn text_and_bytes_are_equal_by_content() {
+        let text = SecretString::new("ok");
+        assert_eq!(SecretBytes::from(&text), SecretBytes::new(*b"ok"));
+        assert_eq!(SecretBytes::from(text).as_str(), Some("ok"));
     }
 }

@@ -19,7 +19,7 @@ use crate::trust::structure;
 /// A host's sealed file as it will be.
 pub(super) struct Sealed<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// Digest of its values for a signature; `None` when the file stays as it is.
+    /// Digest of its values for a signature, when it was sealed anew in a fleet that signs.
     pub(super) structure: Option<Hash>,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn sealed<'a>(
     }
     let owners = owners(wanted, pair, next)?;
     let (bytes, structure) = seal_values(context, wanted, (owners, tree), keep.as_ref(), rng)?;
-    Ok(Sealed { bytes: Cow::Owned(bytes), structure: Some(structure) })
+    Ok(Sealed { bytes: Cow::Owned(bytes), structure })
 }
 
 pub(super) fn open_sealed(
@@ -97,7 +97,7 @@ fn seal_values(
     (owners, tree): (Vec<Recipient>, &SecretTree),
     keep: Option<&DecryptedFile>,
     rng: &mut ChaCha20Rng,
-) -> Result<(Vec<u8>, Hash), Error> {
+) -> Result<(Vec<u8>, Option<Hash>), Error> {
     let mut options = SealOptions::new(owners);
     options.strict = true;
     let documents = Documents::from_tree(tree);
@@ -108,5 +108,6 @@ fn seal_values(
     };
     let bytes = seal(&documents, (Format::Yaml, &options), keep, rng, context.now)
         .map_err(|source| Error::Seal { path: wanted.files.sealed.path.clone(), source })?;
-    Ok((bytes, structure(key, wanted.host, tree)))
+    let signs = context.base.delivery.is_some();
+    Ok((bytes, signs.then(|| structure(key, wanted.host, tree))))
 }

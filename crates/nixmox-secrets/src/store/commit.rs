@@ -59,16 +59,20 @@ impl Locked<'_> {
 
 /// Refuses targets that could not be replaced, before anything is staged.
 fn check_targets(beneath: &Beneath, own: &OwnedFd, changes: &Changes) -> Result<(), StoreError> {
+    let paths: Vec<_> = changes.writes.keys().chain(&changes.removes).collect();
+    let above: Vec<Result<_, StoreError>> = paths
+        .into_par_iter()
+        .with_min_len(SHARE)
+        .map(|path| match beneath.kind(path)? {
+            None | Some(EntryKind::File) => nearest(beneath, path),
+            Some(kind) => Err(refused(path, kind)),
+        })
+        .collect();
     let mut checked = BTreeSet::new();
-    for path in changes.writes.keys().chain(&changes.removes) {
-        match beneath.kind(path)? {
-            None | Some(EntryKind::File) => {}
-            Some(kind) => return Err(refused(path, kind)),
-        }
-        let Some((above, dir)) = nearest(beneath, path)? else { continue };
-        if !checked.contains(&above) {
-            check_open_dir(&dir, own, &above)?;
-            checked.insert(above);
+    for above in above {
+        let Some((path, dir)) = above? else { continue };
+        if checked.insert(path.clone()) {
+            check_open_dir(&dir, own, &path)?;
         }
     }
     Ok(())
@@ -232,31 +236,51 @@ pub(super) fn complete(
         .map_err(|error| StoreError::Unapplied { source: Box::new(error) })
 }
 
+/// Renames and removes, many files on all cores; the order does not matter, each can be done again.
 fn apply(
     beneath: &Beneath,
     txn: &Txn,
     operations: &[Operation],
-    mut touched: BTreeSet<RelPath>,
+    touched: BTreeSet<RelPath>,
 ) -> Result<BTreeSet<RelPath>, StoreError> {
-    for operation in operations {
-        let path = operation.path();
-        let Some((parent, name)) = path.split() else { continue };
-        match operation {
-            Operation::Write { staged, .. } => {
-                let mut made = |dir: &RelPath| touched.extend(dir.ancestors().take(1));
-                let dir = beneath.make_dir(&parent, &mut made)?;
-                txn.apply(*staged, &dir, name)
-                    .map_err(|errno| StoreError::io(path, "replacing", errno))?;
-            }
-            Operation::Remove { .. } => {
-                let Some(dir) = beneath.dir(&parent)? else { continue };
-                match unlinkat(&*dir, name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(StoreError::io(path, "removing", errno)),
-                }
+    let done: Vec<Result<_, StoreError>> = operations
+        .par_chunks(SHARE)
+        .map(|some| {
+            let mut touched = BTreeSet::new();
+            some.iter().try_for_each(|one| apply_one(beneath, txn, one, &mut touched))?;
+            Ok(touched)
+        })
+        .collect();
+    // Of several errors always the first file's, whichever thread was faster.
+    done.into_iter().try_fold(touched, |mut all, some| {
+        all.append(&mut some?);
+        Ok(all)
+    })
+}
+
+fn apply_one(
+    beneath: &Beneath,
+    txn: &Txn,
+    operation: &Operation,
+    touched: &mut BTreeSet<RelPath>,
+) -> Result<(), StoreError> {
+    let path = operation.path();
+    let Some((parent, name)) = path.split() else { return Ok(()) };
+    match operation {
+        Operation::Write { staged, .. } => {
+            let mut made = |dir: &RelPath| touched.extend(dir.ancestors().take(1));
+            let dir = beneath.make_dir(&parent, &mut made)?;
+            txn.apply(*staged, &dir, name)
+                .map_err(|errno| StoreError::io(path, "replacing", errno))?;
+        }
+        Operation::Remove { .. } => {
+            let Some(dir) = beneath.dir(&parent)? else { return Ok(()) };
+            match unlinkat(&*dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(StoreError::io(path, "removing", errno)),
             }
         }
-        touched.insert(parent);
     }
-    Ok(touched)
+    touched.insert(parent);
+    Ok(())
 }
