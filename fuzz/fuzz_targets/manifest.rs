@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nixmox_manifest::render::{self, Look};
-use nixmox_manifest::{Diff, Facts, Format, Graph, Loaded, Outputs, Plan, check};
+use nixmox_manifest::{Diff, Facts, Format, Graph, Inventory, Loaded, Outputs, Plan, check};
 use nixmox_nix::{Limits, bindings, eval_located};
 
 const LIMITS: Limits = Limits { bytes: 1 << 16, depth: 128, steps: 20_000 };
@@ -27,6 +27,9 @@ fuzz_target!(|data: (u8, &str)| {
         let _ = bindings(text, &LIMITS);
     }
     let loaded = Loaded::from_text(("m", text), format);
+    if let Ok(inventory) = Inventory::read(("m", text), format, &|_| None) {
+        let _ = inventory.declarations();
+    }
     let report = check(&loaded, &Facts::default());
     for label in report.findings.iter().flat_map(|finding| &finding.labels) {
         assert!(label.place.range().end <= text.len());

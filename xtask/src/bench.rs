@@ -1,28 +1,36 @@
-//! `cargo xtask bench`: measures, and renews the table in docs/performance.md.
+//! `cargo xtask bench`: measures, and renews the tables in docs/performance.md.
 
 use crate::cargo::{Failed, capture, cargo, root, run as run_cargo};
 
-const BEGIN: &str = "<!-- bench:begin -->\n";
-const END: &str = "<!-- bench:end -->";
+/// Builds for release, measures what is named (everything without a name), and puts each table between its marks.
+pub(crate) fn run(only: Option<&str>) -> Result<(), Failed> {
+    if only.is_none_or(|only| only == "secrets") {
+        run_cargo(&mut cargo(&["build", "--release", "--bins", "-p", "nixmox-secrets-cli"]))?;
+        renew_page("bench", &["run", "--release", "-p", "nixmox-benches", "--", "--markdown"])?;
+    }
+    if only.is_none_or(|only| only == "manifest") {
+        let measure = ["run", "--release", "-p", "nixmox-benches", "--bin", "manifest"];
+        renew_page("manifest", &measure)?;
+    }
+    Ok(())
+}
 
-/// Builds for release, measures, and puts the table between the marks of the page.
-pub(crate) fn run() -> Result<(), Failed> {
-    run_cargo(&mut cargo(&["build", "--release", "--bins", "-p", "nixmox-secrets-cli"]))?;
-    let measure = ["run", "--release", "-p", "nixmox-benches", "--", "--markdown"];
-    let table = capture(&mut cargo(&measure))?;
+fn renew_page(name: &str, measure: &[&str]) -> Result<(), Failed> {
+    let table = capture(&mut cargo(measure))?;
     let path = root().join("docs/performance.md");
     let failed = |e| Failed::new(format!("{}: {e}", path.display()));
     let page = std::fs::read_to_string(&path).map_err(failed)?;
-    let renewed = renew(&page, &table)
-        .ok_or_else(|| Failed::new("docs/performance.md has lost its marks"))?;
+    let renewed = renew(&page, name, &table)
+        .ok_or_else(|| Failed::new(format!("docs/performance.md has lost its marks of {name}")))?;
     std::fs::write(&path, renewed).map_err(failed)
 }
 
-/// Replaces what is between the marks.
-fn renew(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{}\n{END}{after}", table.trim_end()))
+/// Replaces what is between the marks of a table.
+fn renew(page: &str, name: &str, table: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
+    let (before, rest) = page.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{}\n{end}{after}", table.trim_end()))
 }
 
 #[cfg(test)]
@@ -31,8 +39,16 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {
-        let page = format!("a\n{BEGIN}old\n{END}\nz\n");
-        assert_eq!(renew(&page, "new\n"), Some(format!("a\n{BEGIN}new\n{END}\nz\n")));
-        assert_eq!(renew("no marks", "new"), None);
+        let page = |a: &str, b: &str| {
+            let marked = |name: &str, text: &str| {
+                format!("<!-- {name}:begin -->\n{text}\n<!-- {name}:end -->\n")
+            };
+            format!("a\n{}z\n{}", marked("one", a), marked("two", b))
+        };
+        let old = page("old", "older");
+        assert_eq!(renew(&old, "one", "new\n"), Some(page("new", "older")));
+        assert_eq!(renew(&old, "two", "new\n"), Some(page("old", "new")));
+        assert_eq!(renew(&old, "three", "new"), None);
+        assert_eq!(renew("no marks", "one", "new"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: every fuzz target, with its corpus kept and made small.
+//! `cargo xtask fuzz`: every fuzz target, or one, with its corpus kept and made small.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,12 +6,12 @@ use std::process::Command;
 use crate::cargo::{Failed, cargo, root, run as run_cargo};
 use crate::{say, tools};
 
-/// Runs each target for `seconds`, then keeps the smallest corpus with the same coverage.
+/// Runs each target, or the one that is named, for `seconds`, then keeps the smallest corpus with the same coverage.
 ///
 /// `fuzz/corpus/TARGET/` holds seeds that people chose; what grew from them is thousands of small files, kept packed
 /// in `fuzz/corpus/TARGET.tar.gz` and unpacked to `fuzz/grown/TARGET/` for a run.
-pub(crate) fn run_all(seconds: u64) -> Result<(), Failed> {
-    for target in targets()? {
+fn run_all(seconds: u64, only: Option<&str>) -> Result<(), Failed> {
+    for target in targets()?.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
         say(&format!("fuzzing {target} for {seconds} s"));
         let (grown, seeds) = (format!("fuzz/grown/{target}"), format!("fuzz/corpus/{target}"));
         let packed = format!("fuzz/corpus/{target}.tar.gz");
@@ -43,11 +43,11 @@ fn tar(arguments: &[&str]) -> Command {
 }
 
 /// Installs cargo-fuzz when it is missing, and runs.
-pub(crate) fn run(seconds: u64) -> Result<(), Failed> {
+pub(crate) fn run(seconds: u64, only: Option<&str>) -> Result<(), Failed> {
     if !tools::find("cargo-fuzz") {
         run_install()?;
     }
-    run_all(seconds)
+    run_all(seconds, only)
 }
 
 fn run_install() -> Result<(), Failed> {

@@ -16,8 +16,10 @@ const USAGE: &str = "\
 usage: cargo xtask test             install what the tests need, then run all of them
        cargo xtask ci               form, lints and documentation first, then the tests
        cargo xtask bed              build what hosts of tests are made of, unless it is current
-       cargo xtask fuzz [SECONDS]   run every fuzz target (600 seconds each) and keep its corpus
-       cargo xtask bench            measure, and renew the table in docs/performance.md
+       cargo xtask fuzz [SECONDS [TARGET]]
+                                    run every fuzz target, or one (600 seconds each), and keep its corpus
+       cargo xtask bench [secrets|manifest]
+                                    measure, and renew the tables in docs/performance.md, or one of them
 ";
 
 fn main() -> ExitCode {
@@ -27,12 +29,13 @@ fn main() -> ExitCode {
         ["test"] => check::test(),
         ["ci"] => check::ci(),
         ["bed"] => bed::build(),
-        ["fuzz"] => fuzz::run(600),
-        ["fuzz", seconds] => match seconds.parse() {
-            Ok(seconds) => fuzz::run(seconds),
+        ["fuzz"] => fuzz::run(600, None),
+        ["fuzz", seconds] | ["fuzz", seconds, _] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(seconds, words.get(2).copied()),
             Err(_) => Err(Failed::new(USAGE)),
         },
-        ["bench"] => bench::run(),
+        ["bench"] => bench::run(None),
+        ["bench", only @ ("secrets" | "manifest")] => bench::run(Some(only)),
         _ => Err(Failed::new(USAGE)),
     };
     match result {

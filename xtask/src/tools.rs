@@ -7,13 +7,14 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 43] = [
+const TOOLS: [(&str, &str); 44] = [
     ("age", "age"),
     ("age-keygen", "age"),
     ("argon2", "argon2"),
     ("bridge", "iproute2"),
     ("busybox", "busybox-static"),
     ("bwrap", "bubblewrap"),
+    ("caddy", "caddy"),
     ("dash", "dash"),
     ("debootstrap", "debootstrap"),
     ("fish", "fish"),

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use nixmox_cli::Switches;
@@ -28,6 +28,23 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// Returns the manifest that was named, by --manifest or behind the command.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        let named = match &self.command {
+            Command::Check(Check { file, .. })
+            | Command::Graph { file, .. }
+            | Command::Why { file, .. }
+            | Command::Plan { file }
+            | Command::Outputs { file, .. }
+            | Command::Secrets { file }
+            | Command::Inventory { file } => file.as_deref(),
+            _ => None,
+        };
+        named.or(self.manifest.as_deref())
+    }
+}
+
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -47,6 +64,9 @@ pub(crate) enum Command {
     },
     /// Draw who needs whom
     Graph {
+        /// The manifest, as with --manifest.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
         /// How it is drawn.
         #[arg(long, value_enum, default_value = "text")]
         format: GraphFormat,
@@ -57,9 +77,16 @@ pub(crate) enum Command {
         from: String,
         /// Who is needed.
         to: String,
+        /// The manifest, as with --manifest.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
     },
     /// Show what a deployment would do, in order
-    Plan,
+    Plan {
+        /// The manifest, as with --manifest.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
     /// Show what changed, and what has to be deployed again
     ///
     /// OLD and NEW are files, or revisions of git in which the manifest lies at the same path.
@@ -73,13 +100,25 @@ pub(crate) enum Command {
     /// Print what each host is given, for lib.importJSON
     #[command(name = "json")]
     Outputs {
+        /// The manifest, as with --manifest.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
         /// Only this host.
+        #[arg(long)]
         host: Option<String>,
     },
     /// List the names of the secrets that the manifest needs
-    Secrets,
+    Secrets {
+        /// The manifest, as with --manifest.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
     /// List the groups that the manifest makes of its services
-    Inventory,
+    Inventory {
+        /// The manifest, as with --manifest.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
     /// Print the JSON Schema of a manifest, for editors
     Schema {
         /// That of what `json` prints.
@@ -114,9 +153,12 @@ pub(crate) struct Check {
     /// Explain a rule, such as M201, and check nothing.
     #[arg(long, value_name = "CODE")]
     pub(crate) explain: Option<String>,
-    /// Compare with the names in this sops file, which is not opened; may be given several times.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Compare with the names in these sops files, which are not opened.
+    #[arg(long, value_name = "FILE", num_args = 1.., value_hint = ValueHint::FilePath)]
     pub(crate) secrets: Vec<PathBuf>,
+    /// The certificate that the proxy has, as PEM: does it cover all vhosts, and how long does it hold?
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) certificate: Option<PathBuf>,
     /// What the hypervisor has: cores, MiB of memory, GiB of disk.
     #[arg(long, value_name = "CORES,MIB,GIB", value_delimiter = ',', num_args = 1)]
     pub(crate) capacity: Vec<i64>,

@@ -1,5 +1,6 @@
 //! One module a family of commands; each is: arguments, a library call, a report.
 
+mod certificate;
 mod check;
 mod diff;
 mod graph;
@@ -24,13 +25,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Example => print(EXAMPLE)?,
         Command::Check(check) => return check::check(args, check),
         Command::Rules { code, markdown } => check::rules(args, code.as_deref(), *markdown)?,
-        Command::Graph { format } => graph::draw(args, *format)?,
-        Command::Why { from, to } => return graph::why(args, from, to),
-        Command::Plan => plan::show(args)?,
+        Command::Graph { format, .. } => graph::draw(args, *format)?,
+        Command::Why { from, to, .. } => return graph::why(args, from, to),
+        Command::Plan { .. } => plan::show(args)?,
         Command::Diff { old, new } => diff::show(args, old, new.as_deref())?,
-        Command::Outputs { host } => outputs::json(args, host.as_deref())?,
-        Command::Secrets => outputs::secrets(args)?,
-        Command::Inventory => outputs::inventory(args)?,
+        Command::Outputs { host, .. } => outputs::json(args, host.as_deref())?,
+        Command::Secrets { .. } => outputs::secrets(args)?,
+        Command::Inventory { .. } => outputs::inventory(args)?,
         Command::Schema { outputs: true } => print_json(&schema::outputs_schema())?,
         Command::Schema { outputs: false } => print_json(&schema::manifest_schema())?,
         Command::Completions { shell } => {
@@ -50,7 +51,7 @@ fn man() -> Result<(), Failure> {
 
 /// Loads the manifest that the arguments name.
 fn load(args: &Args) -> Result<Loaded, Failure> {
-    Found::new(args, None)?.load(args.nix)
+    Found::new(args)?.load(args.nix)
 }
 
 /// Returns the manifest of what was loaded, if nothing in it is an error: what is made of a wrong one is wrong.

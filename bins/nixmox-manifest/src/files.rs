@@ -7,24 +7,10 @@ use std::process::{Command, Stdio};
 
 use nixmox_cli::terminal::escape;
 use nixmox_cli::{Exit, Failure};
-use nixmox_manifest::{Format, Loaded, MAX_BYTES};
+use nixmox_manifest::{FILE_NAMES, Format, Loaded, MAX_BYTES};
 
 use crate::args::Args;
 use crate::tools;
-
-/// Names that a manifest has when nobody says another.
-const NAMES: [&str; 10] = [
-    "service-manifest.nix",
-    "nixos/service-manifest.nix",
-    "service-manifest.toml",
-    "nixos/service-manifest.toml",
-    "service-manifest.yaml",
-    "nixos/service-manifest.yaml",
-    "service-manifest.yml",
-    "nixos/service-manifest.yml",
-    "service-manifest.json",
-    "nixos/service-manifest.json",
-];
 
 /// A manifest's file, and the directory that it and its imports lie in.
 pub(crate) struct Found {
@@ -36,14 +22,14 @@ pub(crate) struct Found {
 
 impl Found {
     /// Finds the manifest that the arguments name, or the nearest one upwards from here.
-    pub(crate) fn new(args: &Args, file: Option<&Path>) -> Result<Self, Failure> {
-        match file.or(args.manifest.as_deref()) {
+    pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
+        match args.file() {
             Some(file) => Self::of(file),
             None => Self::search(),
         }
     }
 
-    fn of(file: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of(file: &Path) -> Result<Self, Failure> {
         let shown = file.display().to_string();
         let whole = file.canonicalize().map_err(|e| {
             Failure::new(Exit::NoFile, format!("cannot read {}", escape(&shown))).because(e)
@@ -61,7 +47,7 @@ impl Found {
         let here = std::env::current_dir().map_err(|e| {
             Failure::new(Exit::NoFile, "the current directory cannot be found").because(e)
         })?;
-        let all = here.ancestors().flat_map(|dir| NAMES.map(|name| dir.join(name)));
+        let all = here.ancestors().flat_map(|dir| FILE_NAMES.map(|name| dir.join(name)));
         match all.into_iter().find(|path| path.is_file()) {
             Some(file) => Self::of(&file),
             None => Err(Failure::new(Exit::NoFile, "there is no service manifest here or above")

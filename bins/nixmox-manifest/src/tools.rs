@@ -1,11 +1,12 @@
 //! Installed programs that know more: Nix, bash, Caddy.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use nixmox_cli::{Exit, Failure};
-use nixmox_manifest::{Loaded, SourceFile, wrap};
+use nixmox_manifest::{Judge, Loaded, SourceFile, wrap};
 use nixmox_nix::NixEvaluator;
 use nixmox_tree::{SecretBytes, SecretString};
 
@@ -61,29 +62,75 @@ pub(crate) fn evaluate(root: &Path, name: &str) -> Result<Loaded, Failure> {
     Ok(Loaded::from_nix(answer, files.collect()))
 }
 
-/// Has bash read a command without running it.
-pub(crate) fn shell(command: &str) -> Result<(), String> {
-    let mut bash = nixmox_cli::scrubbed(Command::new("bash"));
-    bash.args(["-n", "-s"]);
-    judged(bash, command, "bash refuses it")
+/// A program that judges texts, and whether it turned out not to be there.
+pub(crate) struct Program {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    /// What comes before and after a text: a program may read whole files only.
+    frame: (&'static str, &'static str),
+    missing: Cell<bool>,
 }
 
-/// Has Caddy read the body of a site.
-pub(crate) fn caddy(body: &str) -> Result<(), String> {
-    let mut caddy = nixmox_cli::scrubbed(Command::new("caddy"));
-    caddy.args(["adapt", "--adapter", "caddyfile", "--config", "/dev/stdin"]);
-    judged(caddy, &format!("example.invalid {{\n{body}\n}}\n"), "caddy refuses it")
-}
+impl Program {
+    /// Bash, which reads a command without running it.
+    pub(crate) fn bash() -> Self {
+        Self::new("bash", &["-n", "-s"], ("", ""))
+    }
 
-fn judged(command: Command, text: &str, what: &str) -> Result<(), String> {
-    match feed(command, text) {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            Err(format!("{what}: {}", last.trim()))
+    /// Caddy, which reads the body of a site.
+    pub(crate) fn caddy() -> Self {
+        let arguments = &["adapt", "--adapter", "caddyfile", "--config", "/dev/stdin"];
+        Self::new("caddy", arguments, ("example.invalid {\n", "\n}\n"))
+    }
+
+    fn new(
+        name: &'static str,
+        arguments: &'static [&'static str],
+        frame: (&'static str, &'static str),
+    ) -> Self {
+        Self { name, arguments, frame, missing: Cell::new(false) }
+    }
+
+    /// Demands that the program was there whenever it was asked.
+    pub(crate) fn present(&self) -> Result<(), Failure> {
+        if self.missing.get() {
+            return Err(Failure::new(Exit::Failure, format!("{} cannot be run", self.name))
+                .hint(format!("--tools asks it: install {}, or leave --tools out", self.name)));
         }
-        Err(error) => Err(format!("{what}: it cannot be run ({error})")),
+        Ok(())
+    }
+
+    /// Takes the frame's lines off the places that the program names.
+    fn mapped_back(&self, said: &str) -> String {
+        let above = self.frame.0.matches('\n').count();
+        let Some((before, rest)) = said.split_once("/dev/stdin:") else { return said.to_owned() };
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (line, rest) = rest.split_at(digits);
+        match line.parse::<usize>().ok().and_then(|line| line.checked_sub(above)) {
+            Some(line) => format!("{before}line {line}{rest}"),
+            None => said.to_owned(),
+        }
+    }
+}
+
+impl Judge for Program {
+    fn judge(&self, text: &str) -> Result<(), String> {
+        let mut command = nixmox_cli::scrubbed(Command::new(self.name));
+        command.args(self.arguments);
+        let (before, after) = self.frame;
+        match feed(command, &format!("{before}{text}{after}")) {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let mut lines = said.lines().rev().map(str::trim);
+                let last = lines.find(|line| !line.is_empty()).unwrap_or_default();
+                Err(format!("{} refuses it: {}", self.name, self.mapped_back(last)))
+            }
+            Err(_) => {
+                self.missing.set(true);
+                Ok(())
+            }
+        }
     }
 }
 

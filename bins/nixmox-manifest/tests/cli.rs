@@ -1,6 +1,6 @@
 //! What a person sees, command by command.
 //!
-//! Needs git, bash, and nix-instantiate (Debian: git, bash, nix-bin).
+//! Needs git, bash, caddy, openssl, and nix-instantiate (Debian: git, bash, caddy, openssl, nix-bin).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
@@ -162,8 +162,8 @@ fn mistakes() {
       hint: did you mean postgresql?
     [2]
     ");
-    assert_snapshot!(example().run(&["json", "nobody"]), @r"
-    $ nixmox-manifest json nobody
+    assert_snapshot!(example().run(&["json", "--host", "nobody"]), @r"
+    $ nixmox-manifest json --host nobody
     error: there is no enabled host `nobody`
       hint: there are authentik, caddy, dns, media, monitoring, postgresql, vaultwarden
     [7]
@@ -283,6 +283,86 @@ fn a_real_nix_reads_what_is_beyond() {
 }
 
 #[test]
+fn every_command_takes_the_file_alike() {
+    let env = Env::new(&[("m.nix", EXAMPLE)]);
+    for args in [
+        &["check"][..],
+        &["graph"],
+        &["why", "monitoring", "postgresql"],
+        &["plan"],
+        &["json"],
+        &["json", "--host", "caddy"],
+        &["secrets"],
+        &["inventory"],
+    ] {
+        let behind = env.run(&[args, &["m.nix"]].concat());
+        let named = env.run(&[&["-m", "m.nix"], args].concat());
+        assert!(behind.ends_with("[0]\n"), "{behind}");
+        let said = |text: &str| text.split_once('\n').unwrap().1.to_owned();
+        assert_eq!(said(&behind), said(&named));
+    }
+}
+
+#[test]
+fn a_certificate_is_held_against_the_vhosts() {
+    let env = example();
+    let certificate = |days: &str, names: &str| {
+        let mut openssl = env.command("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        openssl.args(["-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=x"]);
+        openssl.args(["-days", days, "-addext", &format!("subjectAltName={names}")]);
+        let output = openssl.output().unwrap_or_else(|e| panic!("openssl runs: {e}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        env.run(&["check", "--certificate", "cert.pem", "--format", "short"])
+    };
+    let good = certificate("90", "DNS:*.example.lan,DNS:example.lan,IP:192.168.99.10");
+    assert!(good.contains("all is well"), "{good}");
+    let soon = certificate("20", "DNS:*.example.lan");
+    assert!(soon.contains("[M906]: the certificate ends in "), "{soon}");
+    let other = certificate("90", "DNS:*.example.org");
+    assert!(
+        other.contains("[M906]: the certificate does not cover `vault.example.lan`"),
+        "{other}"
+    );
+    let deep = EXAMPLE.replacen("vault.example.lan", "a.b.example.lan", 2);
+    env.write("service-manifest.nix", &deep);
+    let beyond = certificate("90", "DNS:*.example.lan");
+    assert!(beyond.contains("error[M407]"), "{beyond}");
+    let covered = certificate("90", "DNS:*.example.lan,DNS:*.b.example.lan");
+    assert!(!covered.contains("[M407]"), "{covered}");
+    env.write("cert.pem", "no certificate");
+    let wrong = env.run(&["check", "--certificate", "cert.pem"]);
+    assert!(wrong.contains("cert.pem is not a certificate as PEM"), "{wrong}");
+}
+
+#[test]
+fn caddy_reads_what_is_pasted_into_its_sites() {
+    let extra = "header X-Frame-Options DENY";
+    assert!(EXAMPLE.contains("extra_config = "), "the example has extra configuration");
+    let line = EXAMPLE.lines().find(|line| line.contains("extra_config = ")).unwrap();
+    let with = |text: &str| EXAMPLE.replacen(line, &format!("extra_config = \"{text}\";"), 1);
+    let env = Env::new(&[("good.nix", &with(extra)), ("bad.nix", &with("\\nheadr X Y"))]);
+    let good = env.run(&["check", "good.nix", "--tools", "--format", "short"]);
+    assert!(good.contains("all is well"), "{good}");
+    let bad = env.run(&["check", "bad.nix", "--tools", "--format", "short"]);
+    assert!(bad.contains("error[M411]") && bad.contains("line 2"), "{bad}");
+    // Without Caddy nothing is said about texts that nobody has read, and one thing about Caddy.
+    let bin = env.dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let bash = std::env::split_paths(&path).map(|dir| dir.join("bash")).find(|path| path.is_file());
+    std::os::unix::fs::symlink(bash.unwrap(), bin.join("bash")).unwrap();
+    let mut command = env.command(env!("CARGO_BIN_EXE_nixmox-manifest"));
+    let output = command.args(["check", "good.nix", "--tools"]).env("PATH", &bin).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_snapshot!(String::from_utf8_lossy(&output.stdout), @"all is well: 7 services");
+    assert_snapshot!(String::from_utf8_lossy(&output.stderr), @r"
+    error: caddy cannot be run
+      hint: --tools asks it: install caddy, or leave --tools out
+    ");
+}
+
+#[test]
 fn other_programs_judge() {
     let text = EXAMPLE.replacen("pg_isready --quiet", "if true; pg_isready", 1);
     let env = Env::new(&[("service-manifest.nix", &text)]);
@@ -316,7 +396,7 @@ fn pages_and_schemas() {
         &["rules"],
         &["rules", "--markdown"],
         &["json"],
-        &["json", "caddy"],
+        &["json", "--host", "caddy"],
         &["plan", "--json"],
         &["graph", "--json"],
         &["rules", "--json"],

@@ -5,10 +5,11 @@ mod trust;
 use std::path::Path;
 
 use nixmox_cli::{Exit, Failure, Snippet};
+use nixmox_manifest::render;
 use nixmox_nix::{ErrorKind, Span, line_col, masked_line};
 use nixmox_secrets::identities::Loaded;
 use nixmox_secrets::store::StoreError;
-use nixmox_secrets::{Error, SourceProblem, TextProblem};
+use nixmox_secrets::{Error, ManifestProblem, SourceProblem, TextProblem};
 use nixmox_sops::{DecryptError, PlainError, ValueError};
 use nixmox_tree::SecretString;
 
@@ -18,7 +19,7 @@ use crate::commands::generate;
 pub(crate) fn no_fleet(start: &Path) -> Failure {
     let message = format!("no fleet here or above: {}", start.display());
     Failure::new(Exit::NoFile, message)
-        .hint("a fleet is a directory with `nodes/`, `flake.nix` or `.sops.yaml`; name one with --repo DIR")
+        .hint("a fleet is a directory with `nodes/`, a service manifest, `flake.nix` or `.sops.yaml`; name one with --repo DIR")
         .hint("to start one here: nixmox-secrets init --repo .")
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn explain(error: Error, loaded: Option<&Loaded>) -> Failure {
         Error::Declare(error) => generate::undeclared(error),
         Error::Generate(error) => generate::unmade(error),
         Error::GroupFile { path, problem } => group_file(path.as_str(), problem),
+        Error::Manifest { path, problem } => manifest(path.as_str(), problem),
         Error::Open { ref source, .. } if is_missing_key(source) => {
             no_key(Failure::from_error(Exit::NoIdentity, error), loaded)
         }
@@ -201,6 +203,20 @@ fn group_file(path: &str, problem: SourceProblem) -> Failure {
         _ => failure.because(std::io::Error::other("it is not UTF-8 text")),
     }
     .hint("a group file is an attribute set: { common = { … }; host1 = { }; }")
+}
+
+/// Explains why the services are not known, with the lines that are wrong.
+fn manifest(path: &str, problem: ManifestProblem) -> Failure {
+    let failure = Failure::new(Exit::Usage, format!("{path} does not tell its services"));
+    let ManifestProblem::Unread(error) = problem else {
+        return failure.because(std::io::Error::other("it is not UTF-8 text"));
+    };
+    let lines = render::short(&error.report(), error.sources());
+    let failure = lines.lines().fold(failure, |failure, line| failure.hint(line));
+    match error.needs_nix() {
+        true => failure.hint("it needs an installed nix-instantiate, which gave no answer"),
+        false => failure.hint("see all of it: nixmox-manifest check"),
+    }
 }
 
 /// Explains what is wrong with the master's text: the place is shown, the values in it are not.

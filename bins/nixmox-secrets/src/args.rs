@@ -14,7 +14,8 @@ use nixmox_cli::Switches;
 /// One secrets file in, one sealed file per host out.
 ///
 /// A fleet is a repository with `nodes/`: a directory with `node.nix` (or `host.nix`) is a host, one with `group.nix`
-/// names the members of a group. All secrets are written in one master file, `secrets.yaml`, sealed to the admins of
+/// names the members of a group. The services of a manifest (`service-manifest.nix`, .toml, .yaml or .json) are hosts too,
+/// in the groups `core_services` and `services`, both below `all`. All secrets are written in one master file, `secrets.yaml`, sealed to the admins of
 /// `.sops.yaml`. Values written for a group reach every host below it; a host's own values win. Each host gets an SSH
 /// host key and a sops file that only this key opens, which sops-nix reads as it is.
 #[derive(Parser, Debug)]

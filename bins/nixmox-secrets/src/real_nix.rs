@@ -4,9 +4,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nixmox_manifest::{FILE_NAMES, Loaded};
 use nixmox_nix::NixEvaluator;
 use nixmox_secrets::store::RelPath;
 use nixmox_tree::{SecretBytes, SecretString};
+
+/// Lists the services of a manifest, each with its section and a point before it.
+const SERVICES: &str = "(m: builtins.concatMap (s: map (n: s + \".\" + n) (builtins.attrNames (m.${s} or { }))) \
+    [ \"core_services\" \"services\" ])";
 
 /// Evaluates through `nix-instantiate`, with the text on standard input.
 pub(crate) struct NixInstantiate;
@@ -54,16 +59,18 @@ pub(crate) fn foreign(root: &Path, file: &str, expression: &str) -> Option<Vec<u
     output.status.success().then_some(output.stdout)
 }
 
-/// Asks Nix for the members of a group file, which holds no secrets; nothing when Nix is missing or refuses.
+/// Asks Nix for the names in a file that holds no secrets: the members of a group, or the services of the manifest.
+/// Nothing when Nix is missing or refuses.
 pub(crate) fn members(root: &Path, file: &RelPath) -> Option<Vec<String>> {
-    let path = root.join(file.as_str()).canonicalize().ok()?;
-    let expression = "{ file }: builtins.attrNames (import file)";
-    let output = nix(&["--eval", "--strict", "--json", "--expr", expression, "--arg", "file"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
+    let is_manifest = FILE_NAMES.contains(&file.as_str());
+    let expression = if is_manifest { SERVICES } else { "builtins.attrNames" };
+    serde_json::from_slice(&foreign(root, file.as_str(), expression)?).ok()
+}
+
+/// Has Nix evaluate the whole manifest; the places in it are not asked for.
+pub(crate) fn manifest(root: &Path, file: &RelPath) -> Option<Loaded> {
+    let answer = foreign(root, file.as_str(), "(m: { value = m; positions = [ ]; })")?;
+    Some(Loaded::from_nix(std::str::from_utf8(&answer).ok()?, Vec::new()))
 }
 
 /// Prepares a run without keys in its environment, which builds nothing.

@@ -20,8 +20,21 @@ use crate::source::Place;
 use crate::view::View;
 pub(crate) use auth::client_id;
 
-/// Judges a text; the error says what is wrong with it.
-pub type Judge<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+/// Somebody who knows a language that is not read here: a shell, Caddy. A function of a text is one.
+pub trait Judge {
+    /// Judges a text.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn judge(&self, text: &str) -> Result<(), String>;
+}
+
+impl<F: Fn(&str) -> Result<(), String>> Judge for F {
+    fn judge(&self, text: &str) -> Result<(), String> {
+        self(text)
+    }
+}
 
 /// What a check can know from outside of the manifest; what is left out is not checked.
 #[derive(Default)]
@@ -34,9 +47,9 @@ pub struct Facts<'a> {
     /// What the hypervisor has.
     pub capacity: Option<Capacity>,
     /// A shell that reads commands and runs none.
-    pub shell: Option<Judge<'a>>,
+    pub shell: Option<&'a dyn Judge>,
     /// A Caddy that reads the body of a site.
-    pub caddy: Option<Judge<'a>>,
+    pub caddy: Option<&'a dyn Judge>,
     /// Whether unknown fields are errors.
     pub strict: bool,
 }

@@ -10,7 +10,8 @@
 //! | order a deployment | [`Plan`] |
 //! | see what each host is given | [`Outputs`] |
 //! | see what a change leads to | [`Diff`] |
-//! | list the groups and hosts, and the names of secrets | [`inventory`], [`secret::implied`] |
+//! | list the groups and hosts | [`Inventory`] |
+//! | list the names of secrets | [`secret::implied`], [`secret::sealed_names`] |
 //! | help an editor | [`schema::manifest_schema`] |
 //!
 //! It opens no file, starts no process and prints nothing: texts, imported files and what only the outside knows are
@@ -33,6 +34,7 @@ mod diff;
 mod finding;
 mod graph;
 mod host;
+mod inventory;
 mod load;
 mod model;
 mod plan;
@@ -52,13 +54,14 @@ pub use diff::{Change, Diff, Effect};
 pub use finding::{Code, Finding, Label, Rule, Severity, UnknownCode};
 pub use graph::{Edge, Graph, Reason, Vertex, Waves};
 pub use host::{
-    Application, Container, DatabaseClient, Group, Host, HostNetwork, Outputs, ServedDatabase,
-    Site, Target, inventory,
+    Application, Container, DatabaseClient, Host, HostNetwork, Outputs, ServedDatabase, Site,
+    Target,
 };
+pub use inventory::{Inventory, InventoryError};
 pub use load::Loaded;
 pub use model::*;
 pub use plan::{Aftermath, Gate, OnFailure, PHASES, Patience, Phase, Plan, Stage, Step};
-pub use read::{Format, MAX_BYTES, wrap};
+pub use read::{FILE_NAMES, Format, MAX_BYTES, wrap};
 pub use source::{Place, SourceFile, Sources};
 pub use values::{AuthType, Cidr, ClientType, DomainName, Upstream, UpstreamHost, UrlPath};
 pub use view::Listed;

@@ -282,7 +282,23 @@ pub enum Section {
     Services,
 }
 
+impl Manifest {
+    /// Returns the services of a section.
+    pub fn section(
+        &self,
+        section: Section,
+    ) -> Option<&Spanned<BTreeMap<String, Spanned<Service>>>> {
+        match section {
+            Section::CoreServices => self.core_services.as_ref(),
+            Section::Services => self.services.as_ref(),
+        }
+    }
+}
+
 impl Section {
+    /// Both sections, in the order in which they are deployed.
+    pub const ALL: [Self; 2] = [Self::CoreServices, Self::Services];
+
     /// Returns the section's name as it is written.
     pub fn name(self) -> &'static str {
         match self {

@@ -41,6 +41,20 @@ impl Format {
     }
 }
 
+/// Names that a manifest has in a repository when nobody says another; the first that is there is the manifest.
+pub const FILE_NAMES: [&str; 10] = [
+    "service-manifest.nix",
+    "nixos/service-manifest.nix",
+    "service-manifest.toml",
+    "nixos/service-manifest.toml",
+    "service-manifest.yaml",
+    "nixos/service-manifest.yaml",
+    "service-manifest.yml",
+    "nixos/service-manifest.yml",
+    "service-manifest.json",
+    "nixos/service-manifest.json",
+];
+
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 8 << 20;
 /// The most values of a manifest.

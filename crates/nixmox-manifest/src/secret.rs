@@ -15,8 +15,10 @@ pub enum Kind {
     DatabasePassword,
     /// The secret of an OIDC client; a public client has none.
     ClientSecret(ClientType),
-    /// Something else.
-    Other,
+    /// Another text that may be anything, as long as nobody guesses it.
+    Password,
+    /// Something that comes from elsewhere: a certificate's key, a token that another program made.
+    Given,
 }
 
 /// A secret that the manifest implies.
@@ -61,21 +63,21 @@ pub fn implied(manifest: &Manifest) -> Vec<Secret> {
             found.push(Secret { name, kind, place: auth.key, hosts });
         }
         let place = service.key;
-        let other = |name: &str| Secret {
+        let other = |name: &str, kind: Kind| Secret {
             name: name.to_owned(),
-            kind: Kind::Other,
+            kind,
             place,
             hosts: vec![own.clone()],
         };
         match service.name {
-            DATABASE_SERVER => found.push(other("postgresql/admin_password")),
-            PROXY_SERVER => found.push(other("internal_ca/wildcard_private_key")),
+            DATABASE_SERVER => found.push(other("postgresql/admin_password", Kind::Password)),
+            PROXY_SERVER => found.push(other("internal_ca/wildcard_private_key", Kind::Given)),
             PROVIDER => {
-                found.push(other("authentik/bootstrap_token"));
+                found.push(other("authentik/bootstrap_token", Kind::Password));
                 found.extend(
                     outposts(manifest)
                         .into_iter()
-                        .map(|(name, place)| Secret { place, ..other(name) }),
+                        .map(|(name, place)| Secret { place, ..other(name, Kind::Given) }),
                 );
             }
             _ => {}

@@ -77,8 +77,31 @@ fn places_are_those_of_the_values() {
 }
 
 #[test]
-fn both_samples_are_one_model() {
-    assert!(manifest("seed.nix") == manifest("seed-flat.nix"));
+fn both_samples_are_one_model_in_all_forms() {
+    // Its flaws are errors of meaning: each form reads all of it.
+    let seed = manifest("seed.nix");
+    assert_eq!(seed.listed().count(), 3);
+    for name in ["seed-flat.nix", "seed.toml", "seed.yaml", "seed.json"] {
+        assert!(manifest(name) == seed, "{name} differs");
+    }
+}
+
+/// The same flaws are found in every form; only the places differ.
+#[test]
+fn both_samples_have_the_same_findings_in_all_forms() {
+    let found = |name: &str| {
+        let loaded = load(name);
+        let report = check(&loaded, &Facts::default());
+        let line = |f: &nixmox_manifest::Finding| format!("{} {}", f.code, f.message);
+        let mut lines: Vec<String> = report.findings.iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    let seed = found("seed.nix");
+    assert_eq!(seed.len(), 19);
+    for name in ["seed-flat.nix", "seed.toml", "seed.yaml", "seed.json"] {
+        assert_eq!(found(name), seed, "{name}");
+    }
 }
 
 /// Asks Nix for a manifest's value and the places of its attributes.

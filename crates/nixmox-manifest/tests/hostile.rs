@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use nixmox_manifest::render::{self, Look};
 use nixmox_manifest::{
-    Code, Diff, Facts, Format, Graph, Loaded, Outputs, Plan, check, inventory, schema,
+    Code, Diff, Facts, Format, Graph, Inventory, Loaded, Outputs, Plan, check, schema,
 };
 use proptest::prelude::*;
 
@@ -28,8 +28,11 @@ fn everything(text: &str, format: Format) -> Loaded {
         let _drawings = (graph.dot(), graph.mermaid(), graph.text(), graph.svg());
         Plan::new(manifest);
         Outputs::new(manifest);
-        inventory(manifest);
         assert!(Diff::new(manifest, manifest).is_empty());
+    }
+    match Inventory::read(("m", text), format, &|_| None) {
+        Ok(inventory) => drop(inventory.declarations()),
+        Err(error) => assert!(!error.report().findings.is_empty()),
     }
     loaded
 }

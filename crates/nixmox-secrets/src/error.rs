@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use nixmox_cascade::CascadeError;
 use nixmox_generate::{DeclareError, GenerateError};
 use nixmox_hostkey::HostKeyError;
+use nixmox_manifest::InventoryError;
 use nixmox_nix::Error as NixError;
 use nixmox_sops::{
     ConfigError as RulesError, DecryptError, IdentityError, ParseError, PlainError, RecipientError,
@@ -55,6 +56,14 @@ pub enum Error {
         path: RelPath,
         /// What is wrong in it; group files hold no secrets, so the text may be shown.
         problem: SourceProblem,
+    },
+    /// The manifest does not tell which services there are.
+    #[error("the services of {path} cannot be told")]
+    Manifest {
+        /// The manifest.
+        path: RelPath,
+        /// What is wrong in it; manifests hold no secrets, so it may be shown.
+        problem: ManifestProblem,
     },
     /// The nodes and groups contradict each other.
     #[error("the nodes of this fleet contradict each other")]
@@ -283,6 +292,16 @@ pub enum SourceProblem {
         /// The place and the cause.
         source: NixError,
     },
+}
+
+/// Why a manifest does not tell its services.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ManifestProblem {
+    /// The file is not UTF-8 text.
+    NotUtf8,
+    /// It cannot be read, or its sections are not what they should be.
+    Unread(Box<InventoryError>),
 }
 
 /// Why the master's text cannot be used, with the text for whoever may see it.

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use nixmox_manifest::FILE_NAMES;
 use nixmox_topology::{Area, Topology};
 
 use crate::Error;
 use crate::layout::{Layout, PRIVATE};
 use crate::rules::Rules;
 use crate::scan::Scan;
+use crate::services;
 use crate::store::{EntryKind, RelPath, Store};
 use crate::trust::RosterFiles;
 
@@ -16,25 +18,34 @@ use crate::trust::RosterFiles;
 pub const FILE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Names of the files whose presence makes a directory a fleet, beside the directory `nodes`.
-const MARKERS: [&str; 3] = ["flake.nix", "service-manifest.nix", ".sops.yaml"];
+const MARKERS: [&str; 2] = ["flake.nix", ".sops.yaml"];
+/// The directory that a manifest may lie in, below the fleet's own.
+const MANIFEST_DIR: &str = "nixos";
 
 /// Finds the fleet that `start` lies in: the nearest directory upwards that has `nodes/`, a manifest, `flake.nix`
 /// or `.sops.yaml`.
 ///
-/// A directory `private` inside a fleet is its overlay and no fleet of its own.
+/// A directory `private` inside a fleet is its overlay and no fleet of its own, and neither is `nixos` with nothing
+/// but the fleet's manifest.
 pub fn find(start: &Path) -> Option<PathBuf> {
-    let is_fleet =
-        |dir: &Path| dir.join("nodes").is_dir() || MARKERS.iter().any(|m| dir.join(m).is_file());
+    let has_manifest = |dir: &Path| FILE_NAMES.iter().any(|name| dir.join(name).is_file());
+    let has_nodes = |dir: &Path| dir.join("nodes").is_dir() || dir.join(".sops.yaml").is_file();
+    let is_fleet = |dir: &Path| {
+        has_nodes(dir) || MARKERS.iter().any(|m| dir.join(m).is_file()) || has_manifest(dir)
+    };
     let found = start.ancestors().find(|dir| is_fleet(dir))?;
-    let overlay_of = found
-        .parent()
-        .filter(|above| found.file_name().is_some_and(|name| name == PRIVATE) && is_fleet(above));
-    Some(overlay_of.unwrap_or(found).to_owned())
+    let is_part = |above: &&Path| match found.file_name().and_then(|name| name.to_str()) {
+        Some(PRIVATE) => is_fleet(above),
+        Some(MANIFEST_DIR) => has_manifest(found) && !has_nodes(found),
+        _ => false,
+    };
+    Some(found.parent().filter(is_part).unwrap_or(found).to_owned())
 }
 
-/// Learns the members of a group file that is beyond the embedded evaluator, by asking a real Nix.
+/// Learns the names in a file that is beyond the embedded evaluator, by asking a real Nix.
 ///
-/// Takes the file's path relative to the fleet; gives the names, or nothing when there is no Nix to ask.
+/// Takes the file's path relative to the fleet. Of a group file it gives the members' names, of the manifest those of
+/// all services, each with its section and a point before it; nothing when there is no Nix to ask.
 pub type AskNix<'a> = dyn Fn(&RelPath) -> Option<Vec<String>> + 'a;
 
 /// A fleet repository: what it declares, and where its generated files lie.
@@ -71,12 +82,12 @@ pub(crate) struct Pending {
 impl Fleet {
     /// Reads the fleet at `root`: node definitions, `.sops.yaml` and the arrangement of generated files.
     ///
-    /// `ask_nix` is consulted for group files that the embedded evaluator does not support.
+    /// `ask_nix` is consulted for group files and manifests that the embedded evaluator does not support.
     ///
     /// # Errors
     ///
     /// [`Error::Store`] when a file cannot be read safely, [`Error::SymlinkedNode`] when the overlay or a node's
-    /// directory is a symbolic link, [`Error::GroupFile`] and [`Error::Topology`] when the
+    /// directory is a symbolic link, [`Error::GroupFile`], [`Error::Manifest`] and [`Error::Topology`] when the
     /// definitions are wrong, [`Error::Rules`] when `.sops.yaml` is.
     pub fn open(root: &Path, ask_nix: &AskNix<'_>) -> Result<Self, Error> {
         let store = Store::open(root)?;
@@ -85,6 +96,9 @@ impl Fleet {
         scan.area(Area::Public)?;
         if private {
             scan.area(Area::Private)?;
+        }
+        if let Some(inventory) = services::read(&store, ask_nix)? {
+            scan.services(&inventory);
         }
         let rules = scan.rules(private)?;
         let found = scan.finish();
@@ -170,5 +184,20 @@ mod tests {
         for start in ["", "nodes/web/w1", "private", "private/nodes"] {
             assert_eq!(find(&root.join(start)).as_deref(), Some(root), "from {start:?}");
         }
+    }
+
+    #[test]
+    fn a_manifest_makes_a_fleet_and_its_directory_belongs_to_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("nixos/modules")).expect("directories");
+        assert_eq!(find(&root.join("nixos/modules")), None);
+        std::fs::write(root.join("nixos/service-manifest.toml"), "").expect("a file");
+        for start in ["", "nixos", "nixos/modules"] {
+            assert_eq!(find(&root.join(start)).as_deref(), Some(root), "from {start:?}");
+        }
+        let own = root.join("nixos");
+        std::fs::create_dir(own.join("nodes")).expect("a directory");
+        assert_eq!(find(&own), Some(own));
     }
 }

@@ -1,7 +1,7 @@
 //! Edits, plans and commits the sealed secrets of a fleet.
 //!
 //! A fleet is a repository with nodes and groups, a `.sops.yaml` that names its admins, and one master file with all
-//! secrets, sealed to them. From the master every host with secrets gets an SSH host key, sealed to the admins, and a
+//! secrets, sealed to them. Nodes and groups are declared in `nodes/`, in a service manifest, or in both. From the master every host with secrets gets an SSH host key, sealed to the admins, and a
 //! sops file with its own values, sealed to that key alone.
 //!
 //! | job | function |
@@ -22,6 +22,7 @@
 //! | check every sealed file | [`check`](fn@check) |
 //! | take over what Nixverse, sops or agenix keep | [`takeover`] |
 //! | find plaintext, keys and machines that are not as they should be | [`doctor`](mod@doctor) |
+//! | declare what a manifest implies and nothing supplies | [`needed`](mod@needed) |
 //! | compare what a configuration declares with what is delivered | [`consumers`] |
 //! | seal or open other files for a host | [`host_recipient`], [`host_identities`] |
 //! | read and commit files | [`store`] |
@@ -104,6 +105,7 @@ pub mod identities;
 mod layout;
 pub mod master;
 pub mod merge;
+pub mod needed;
 mod plan;
 mod policy;
 pub mod readers;
@@ -112,6 +114,7 @@ mod report;
 pub mod review;
 mod rules;
 mod scan;
+mod services;
 pub mod store;
 mod strict;
 pub mod takeover;
@@ -123,7 +126,7 @@ pub use access::{
 pub use check::{Checked, Problem, ProblemKind, check};
 pub use due::{Due, DueValue, Exposure, Why, due, exposure};
 pub use edit::{Draft, Options, Outcome, RealNix, change, open, preview, renew};
-pub use error::{Error, SourceProblem, TextProblem};
+pub use error::{Error, ManifestProblem, SourceProblem, TextProblem};
 pub use fleet::{AskNix, FILE_LIMIT, Fleet, find};
 pub use generated::{Listed, Source, View, view};
 pub use generation::{Generation, Regenerate, regenerate};

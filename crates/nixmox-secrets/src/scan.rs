@@ -1,7 +1,8 @@
-//! The walk over `nodes/` and `private/nodes/` that finds definitions and sealed files.
+//! The walk over `nodes/` and `private/nodes/` that finds definitions and sealed files, and what a manifest adds.
 
 use std::collections::BTreeSet;
 
+use nixmox_manifest::Inventory;
 use nixmox_nix::{ErrorKind, Limits};
 use nixmox_topology::{Area, Declaration, DeclarationKind, NodeName};
 use rayon::prelude::*;
@@ -74,6 +75,16 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Adds the services of the manifest. Where they are written is for messages: a comment that moves them changes
+    /// nothing.
+    pub(crate) fn services(&mut self, inventory: &Inventory) {
+        let declarations = inventory.declarations();
+        for Declaration { name, kind, .. } in &declarations {
+            self.hash.update(format!("{name}\0{kind:?}\n"));
+        }
+        self.found.declarations.extend(declarations);
     }
 
     /// Reads and parses the `.sops.yaml` of the root, or else that of the overlay.

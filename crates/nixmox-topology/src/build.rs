@@ -10,7 +10,12 @@ use crate::{NameError, cycle};
 /// What is known about one name before it is checked against the others.
 #[derive(Default)]
 pub(crate) struct Draft {
+    /// The files that make it a host, those with directories first.
     hosts: Vec<String>,
+    /// Whether a directory of its own declares it.
+    declared: bool,
+    /// Groups with directories that name it.
+    homes: BTreeSet<NodeName>,
     pub(crate) groups: Vec<String>,
     pub(crate) members: BTreeSet<NodeName>,
     pub(crate) parents: BTreeSet<NodeName>,
@@ -20,16 +25,27 @@ pub(crate) struct Draft {
     public: bool,
 }
 
+/// A section of a manifest: where it is written, and what it names.
+struct Section {
+    file: String,
+    members: BTreeSet<String>,
+}
+
 #[derive(Default)]
 struct Builder {
     drafts: BTreeMap<NodeName, Draft>,
+    sections: BTreeMap<String, Section>,
     memberships: usize,
     findings: Vec<Finding>,
 }
 
 pub(crate) fn build(mut declarations: Vec<Declaration>) -> Result<Topology, TopologyError> {
-    declarations.sort_by(|a, b| (&a.name, a.area, &a.file).cmp(&(&b.name, b.area, &b.file)));
-    let mut builder = Builder::default();
+    // Within a name directories come before the manifest, whose sections are looked up all along.
+    let rank = |of: &Declaration| matches!(of.kind, DeclarationKind::Service);
+    declarations.sort_by(|a, b| {
+        (&a.name, rank(a), a.area, &a.file).cmp(&(&b.name, rank(b), b.area, &b.file))
+    });
+    let mut builder = Builder { sections: sections(&declarations), ..Builder::default() };
     for declaration in declarations {
         builder.declare(declaration);
     }
@@ -52,6 +68,17 @@ pub(crate) fn build(mut declarations: Vec<Declaration>) -> Result<Topology, Topo
     Err(TopologyError::new(builder.findings))
 }
 
+fn sections(declarations: &[Declaration]) -> BTreeMap<String, Section> {
+    let section = |of: &Declaration| match &of.kind {
+        DeclarationKind::Section { members } => {
+            let members = members.iter().cloned().collect();
+            Some((of.name.clone(), Section { file: of.file.clone(), members }))
+        }
+        _ => None,
+    };
+    declarations.iter().filter_map(section).collect()
+}
+
 impl Builder {
     /// Notes one file; beyond the limits nothing more is kept.
     fn declare(&mut self, declaration: Declaration) {
@@ -71,8 +98,21 @@ impl Builder {
         let draft = self.drafts.entry(name.clone()).or_default();
         draft.public |= area == Area::Public;
         match kind {
-            DeclarationKind::Host => draft.hosts.push(file),
+            DeclarationKind::Host => {
+                draft.declared = true;
+                draft.hosts.push(file);
+            }
+            DeclarationKind::Service => draft.hosts.push(file),
             DeclarationKind::Group { members } => {
+                draft.groups.push(file.clone());
+                for member in members {
+                    self.outside(&name, &file, &member);
+                    if let Some(member) = self.member(&name, area, &file, member) {
+                        member.homes.insert(name.clone());
+                    }
+                }
+            }
+            DeclarationKind::Section { members } => {
                 draft.groups.push(file.clone());
                 for member in members {
                     self.member(&name, area, &file, member);
@@ -81,26 +121,49 @@ impl Builder {
         }
     }
 
-    fn member(&mut self, group: &NodeName, area: Area, file: &str, member: String) {
-        if self.findings.len() >= MAX_FINDINGS || self.drafts.len() > MAX_NODES {
+    /// Finds a member that a directory adds to a section of the manifest.
+    fn outside(&mut self, group: &NodeName, file: &str, member: &str) {
+        let Some(section) = self.sections.get(group.as_str()) else { return };
+        if member == "common" || section.members.contains(member) {
             return;
         }
+        self.findings.push(Finding::OutsideSection {
+            group: group.clone(),
+            member: member.to_owned(),
+            file: file.to_owned(),
+            section: section.file.clone(),
+        });
+    }
+
+    /// Notes a member, and returns what is known about it.
+    fn member(
+        &mut self,
+        group: &NodeName,
+        area: Area,
+        file: &str,
+        member: String,
+    ) -> Option<&mut Draft> {
+        if self.findings.len() >= MAX_FINDINGS || self.drafts.len() > MAX_NODES {
+            return None;
+        }
         let refusal = match NodeName::parse(&member) {
-            Err(NameError::Common) => return,
+            Err(NameError::Common) => return None,
             Ok(name) if name == *group => Finding::ContainsItself { file: file.to_owned() },
             Ok(name) => {
-                let below = self.drafts.entry(name.clone()).or_default();
+                let above = self.drafts.entry(group.clone()).or_default();
+                above.members.insert(name.clone());
+                let below = self.drafts.entry(name).or_default();
                 below.public |= area == Area::Public;
                 if below.parents.insert(group.clone()) {
                     self.memberships += 1;
                 }
-                self.drafts.entry(group.clone()).or_default().members.insert(name);
-                return;
+                return Some(below);
             }
             Err(problem) => Finding::Member { file: file.to_owned(), name: member, problem },
         };
         self.drafts.entry(group.clone()).or_default().refused = true;
         self.findings.push(refusal);
+        None
     }
 
     /// Finds names that are both host and group, and groups without members.
@@ -125,7 +188,10 @@ fn nodes(drafts: BTreeMap<NodeName, Draft>) -> BTreeMap<NodeName, Node> {
     let node = |draft: Draft| Node {
         kind: if draft.groups.is_empty() { Kind::Host } else { Kind::Group },
         area: if draft.public { Area::Public } else { Area::Private },
-        declared: !(draft.hosts.is_empty() && draft.groups.is_empty()),
+        home: match draft.declared || !draft.groups.is_empty() {
+            true => None,
+            false => draft.homes.into_iter().next_back(),
+        },
         parents: draft.parents.into_iter().collect(),
         members: draft.members.into_iter().collect(),
         ancestors: Vec::new(),

@@ -76,6 +76,18 @@ pub enum Finding {
         /// The file that makes it a group.
         group: String,
     },
+    /// A directory adds a member to a section of the manifest, which would give it that section's secrets.
+    #[error("`{}` is in {group} by {}, and not by {}", shown(member), shown(file), shown(section))]
+    OutsideSection {
+        /// The section.
+        group: NodeName,
+        /// The name that is added.
+        member: String,
+        /// The group's file.
+        file: String,
+        /// Where the section is written.
+        section: String,
+    },
     /// A group is its own member.
     #[error("{} has its own group as a member", shown(file))]
     ContainsItself {

@@ -10,7 +10,7 @@ use thiserror::Error;
 /// The longest name: what a DNS label and a directory can both hold.
 const MAX_LEN: usize = 63;
 
-/// The name of a host or group: a letter or digit, then up to 62 letters, digits and dashes.
+/// The name of a host or group: a letter or digit, then up to 62 letters, digits, dashes and underscores.
 ///
 /// Names become directories, file names and DNS labels, so nothing else is let in. They compare in byte order;
 /// clones share one allocation.
@@ -32,10 +32,11 @@ impl NodeName {
         if !first.is_ascii_alphanumeric() {
             return Err(NameError::Start { character: first });
         }
-        match chars.find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
+        match chars.find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
             Some(character) => Err(NameError::Character { character }),
             None if text == "current" => Err(NameError::Reserved),
             None if text == "common" => Err(NameError::Common),
+            None if text.ends_with("_unencrypted") => Err(NameError::Unencrypted),
             None => Ok(Self(text.into())),
         }
     }
@@ -109,8 +110,10 @@ pub enum NameError {
         /// What it starts with.
         character: char,
     },
-    /// A later character is neither a letter, a digit nor a dash.
-    #[error("a node name has only ASCII letters, digits and dashes, not {character:?}")]
+    /// A later character is neither a letter, a digit, a dash nor an underscore.
+    #[error(
+        "a node name has only ASCII letters, digits, dashes and underscores, not {character:?}"
+    )]
     Character {
         /// The first character that does not belong.
         character: char,
@@ -118,6 +121,9 @@ pub enum NameError {
     /// `current` means the node that is being evaluated.
     #[error("the name `current` is reserved")]
     Reserved,
+    /// It ends in what orders sops to seal nothing.
+    #[error("sops leaves everything below names that end in `_unencrypted` in the clear")]
+    Unencrypted,
     /// `common` holds what nodes share.
     #[error("`common` holds what nodes share and is no node")]
     Common,
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn letters_digits_and_dashes_make_a_name() {
-        for good in ["a", "1", "B", "a-b", "a-", "web01", &"x".repeat(63)] {
+        for good in ["a", "1", "B", "a-b", "a-", "core_services", "web01", &"x".repeat(63)] {
             assert_eq!(NodeName::parse(good).expect("a good name"), good);
         }
     }
@@ -147,7 +153,8 @@ mod tests {
         refused("../x", NameError::Start { character: '.' });
         refused("ä", NameError::Start { character: 'ä' });
         refused("a.b", NameError::Character { character: '.' });
-        refused("a_b", NameError::Character { character: '_' });
+        refused("_a", NameError::Start { character: '_' });
+        refused("a_unencrypted", NameError::Unencrypted);
         refused("a/b", NameError::Character { character: '/' });
         refused("a\0", NameError::Character { character: '\0' });
         refused("a\n", NameError::Character { character: '\n' });

@@ -31,8 +31,8 @@ pub enum Kind {
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     pub(crate) area: Area,
-    /// Whether a directory of its own declares it.
-    pub(crate) declared: bool,
+    /// The group below whose directory its files lie; none when they have a directory of their own.
+    pub(crate) home: Option<NodeName>,
     /// Sorted.
     pub(crate) parents: Vec<NodeName>,
     /// Sorted.
@@ -139,15 +139,13 @@ impl Topology {
 
     /// Returns the directory of a node's files, below the repository or below its `private/`.
     ///
-    /// A node with a directory of its own has `nodes/<name>`, also one that this fleet does not have; a host that
-    /// only groups make lies below the last of them.
+    /// A node that a directory declares has `nodes/<name>`, also one that this fleet does not have; a host that
+    /// only groups name lies below the last of them. Groups of a manifest have no directories, so a service that is
+    /// in no other group has `nodes/<name>` too.
     pub fn dir(&self, name: &NodeName) -> String {
-        match self.nodes.get(name) {
-            Some(Node { declared: false, parents, .. }) => match parents.last() {
-                Some(group) => format!("nodes/{group}/{name}"),
-                None => format!("nodes/{name}"),
-            },
-            _ => format!("nodes/{name}"),
+        match self.nodes.get(name).and_then(|node| node.home.as_ref()) {
+            Some(group) => format!("nodes/{group}/{name}"),
+            None => format!("nodes/{name}"),
         }
     }
 

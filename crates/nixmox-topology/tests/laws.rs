@@ -49,7 +49,7 @@ fn everything_wrong_is_told_at_once() {
             group("three", &["h"]),
         ],
         &[
-            "nodes/a.b/host.nix names a node badly: a node name has only ASCII letters, digits and dashes, not '.'",
+            "nodes/a.b/host.nix names a node badly: a node name has only ASCII letters, digits, dashes and underscores, not '.'",
             "nodes/g/group.nix has its own group as a member",
             "`both` is a host by nodes/both/host.nix and a group by nodes/both/group.nix",
             "the group in nodes/empty/group.nix has no members",

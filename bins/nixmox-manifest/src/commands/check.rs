@@ -6,10 +6,11 @@ use nixmox_manifest::render::{self, Look};
 use nixmox_manifest::{Capacity, Code, Facts, Format, Severity, check as find, secret};
 use serde_json::json;
 
+use super::certificate;
 use crate::args::{Args, Check, CheckFormat, Deny};
 use crate::files::{Found, read};
 use crate::print::{print, print_json};
-use crate::tools;
+use crate::tools::Program;
 
 /// Finds everything that is wrong, and says so.
 pub(crate) fn check(args: &Args, check: &Check) -> Result<Exit, Failure> {
@@ -17,14 +18,16 @@ pub(crate) fn check(args: &Args, check: &Check) -> Result<Exit, Failure> {
         rules(args, Some(code), false)?;
         return Ok(Exit::Ok);
     }
-    let loaded = Found::new(args, check.file.as_deref())?.load(args.nix)?;
+    let loaded = Found::new(args)?.load(args.nix)?;
     let mut facts = Facts::default();
     facts.strict = check.strict;
     facts.secrets = sealed(check)?;
     facts.capacity = capacity(check)?;
+    facts.certificate = check.certificate.as_deref().map(certificate::read_names).transpose()?;
+    let (bash, caddy) = (Program::bash(), Program::caddy());
     if check.tools {
-        facts.shell = Some(&tools::shell);
-        facts.caddy = Some(&tools::caddy);
+        facts.shell = Some(&bash);
+        facts.caddy = Some(&caddy);
     }
     let report = find(&loaded, &facts);
     let sources = loaded.sources();
@@ -56,6 +59,7 @@ pub(crate) fn check(args: &Args, check: &Check) -> Result<Exit, Failure> {
             false => print(&format!("{} in {services}\n", found.join(", ")))?,
         }
     }
+    [bash, caddy].iter().try_for_each(Program::present)?;
     let passes = report.passes(check.deny == Some(Deny::Warnings));
     Ok(if passes { Exit::Ok } else { Exit::Failure })
 }

@@ -15,11 +15,7 @@ pub(crate) fn show(args: &Args, old: &str, new: Option<&str>) -> Result<(), Fail
     let both_files = new.is_some_and(|new| std::path::Path::new(new).is_file())
         && std::path::Path::new(old).is_file();
     // Two files need no third one.
-    let found = if both_files {
-        Found::new(args, Some(std::path::Path::new(old)))?
-    } else {
-        Found::new(args, None)?
-    };
+    let found = if both_files { Found::of(std::path::Path::new(old))? } else { Found::new(args)? };
     let before = found.load_version(old, args.nix)?;
     let after = match new {
         Some(new) => found.load_version(new, args.nix)?,

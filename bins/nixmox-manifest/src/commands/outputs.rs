@@ -1,5 +1,5 @@
 use nixmox_cli::{Exit, Failure};
-use nixmox_manifest::{Outputs, inventory as groups, secret};
+use nixmox_manifest::{Inventory, Outputs, secret};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -38,13 +38,14 @@ pub(crate) fn secrets(args: &Args) -> Result<(), Failure> {
 
 /// Lists the groups that the manifest makes of its services.
 pub(crate) fn inventory(args: &Args) -> Result<(), Failure> {
-    use nixmox_manifest::Group;
     let loaded = load(args)?;
-    let groups = groups(sound(&loaded)?);
+    sound(&loaded)?;
+    let inventory = Inventory::of(&loaded);
+    let groups = inventory.groups();
     if args.switches.json {
-        let map = groups.iter().map(|Group { name, members }| (name.clone(), json!(members)));
+        let map = groups.iter().map(|(name, members)| ((*name).to_owned(), json!(members)));
         return print_json(&Value::Object(map.collect()));
     }
-    let line = |group: &Group| format!("{}: {}\n", group.name, group.members.join(", "));
+    let line = |(name, members): &(&str, Vec<&str>)| format!("{name}: {}\n", members.join(", "));
     print_escaped(&groups.iter().map(line).collect::<String>())
 }

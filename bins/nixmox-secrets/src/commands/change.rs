@@ -34,7 +34,7 @@ pub(crate) const EXAMPLE: &str = "\
 /// Sets one secret.
 pub(crate) fn set(context: &Context, args: &Set) -> Result<Exit, Failure> {
     let value = Value::String(value(args)?);
-    once(context, args.write, &|draft| {
+    once(context, args.write, &mut |draft| {
         let path = paths::parse(draft.fleet.topology(), &args.path)?;
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         master::set(draft.form, draft.text, &path, &value).map_err(|e| context.explain(e))
@@ -43,7 +43,7 @@ pub(crate) fn set(context: &Context, args: &Set) -> Result<Exit, Failure> {
 
 /// Removes one secret.
 pub(crate) fn unset(context: &Context, args: &Unset) -> Result<Exit, Failure> {
-    once(context, args.write, &|draft| {
+    once(context, args.write, &mut |draft| {
         let path = paths::parse(draft.fleet.topology(), &args.path)?;
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         master::unset(draft.form, draft.text, &path).map_err(|e| context.explain(e))
@@ -57,7 +57,7 @@ pub(crate) fn import(
     write: Write,
 ) -> Result<Exit, Failure> {
     let tree = plain_tree(context, file, format)?;
-    once(context, write, &|draft| {
+    once(context, write, &mut |draft| {
         let mut text = draft.text.clone();
         let mut failed = None;
         tree.for_each_leaf(&mut |path, value| match master::set(draft.form, &text, path, value) {
@@ -69,10 +69,10 @@ pub(crate) fn import(
 }
 
 /// Changes the text once; a problem with what came of it ends the command.
-fn once(
+pub(crate) fn once(
     context: &Context,
     write: Write,
-    author: &dyn Fn(&Draft<'_>) -> Result<SecretString, Failure>,
+    author: &mut dyn FnMut(&Draft<'_>) -> Result<SecretString, Failure>,
 ) -> Result<Exit, Failure> {
     let mut failed = None;
     let result = apply(context, write, &mut |draft| {

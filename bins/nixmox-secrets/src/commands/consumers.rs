@@ -9,12 +9,15 @@ use anstyle::{AnsiColor, Style};
 use clap::{Args as ClapArgs, ValueHint};
 use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure, Progress};
-use nixmox_secrets::Options;
-use nixmox_secrets::consumers::{Declared, DeclaredError, Delivery, Misfit, by_host};
+use nixmox_manifest::ClientType;
+use nixmox_manifest::secret::Kind;
+use nixmox_secrets::consumers::{Declared, DeclaredError, Delivery, Misfit, MisfitKind, by_host};
+use nixmox_secrets::{Fleet, Options};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 use serde_json::json;
 
+use super::generate::needed;
 use super::{print, print_json};
 use crate::args::{Evaluate, Trust};
 use crate::context::Context;
@@ -38,6 +41,9 @@ pub(crate) struct Consumers {
     /// Ask Nix: `nix eval --json .#nixosConfigurations.HOST.config.sops.secrets`. No secret is involved.
     #[arg(long)]
     nix: bool,
+    /// Compare with what the service manifest implies; what else is delivered is no misfit then.
+    #[arg(long, conflicts_with_all = ["declared", "nix"])]
+    manifest: bool,
     /// Compare with the names in the sealed files, though there is a key for the master.
     #[arg(long)]
     keyless: bool,
@@ -60,13 +66,39 @@ pub(crate) fn run(context: &Context, args: &Consumers) -> Result<Exit, Failure> 
             .collect::<Result<_, _>>()?
     };
     let mut found = BTreeMap::new();
-    for (host, declared) in declarations(context, args, &hosts)? {
-        let misfits = delivery.compare(&host, &declared).map_err(explain)?;
+    let declared = match args.manifest {
+        true => of_manifest(context, delivery.fleet(), hosts)?,
+        false => declarations(context, args, &hosts)?,
+    };
+    for (host, declared) in declared {
+        let mut misfits = delivery.compare(&host, &declared).map_err(explain)?;
+        misfits.retain(|misfit| !args.manifest || misfit.kind != MisfitKind::Unused);
         found.insert(host, (declared.secrets.len(), misfits));
     }
     tell(context, &found, delivery.opened())?;
     let clean = found.values().all(|(_, misfits)| misfits.is_empty());
     Ok(if clean { Exit::Ok } else { Exit::Failure })
+}
+
+/// Gathers what the manifest implies for each host.
+fn of_manifest(
+    context: &Context,
+    fleet: &Fleet,
+    hosts: Vec<NodeName>,
+) -> Result<BTreeMap<NodeName, Declared>, Failure> {
+    let implied = needed::of_manifest(context, fleet)?;
+    let public = Kind::ClientSecret(ClientType::Public);
+    let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for secret in implied.iter().filter(|secret| secret.kind != public) {
+        for host in &secret.hosts {
+            keys.entry(host).or_default().push(secret.name.clone());
+        }
+    }
+    let declared = |host: NodeName| {
+        let keys = keys.remove(host.as_ref()).unwrap_or_default();
+        (host, Declared::of_keys(keys))
+    };
+    Ok(hosts.into_iter().map(declared).collect())
 }
 
 /// Gathers what each host declares: from Nix, a file, or standard input.

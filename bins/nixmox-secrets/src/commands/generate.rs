@@ -1,5 +1,7 @@
 //! `generate`: what is declared, and making it anew.
 
+pub(crate) mod needed;
+
 use std::collections::BTreeSet;
 
 use clap::Args;
@@ -30,6 +32,10 @@ pub(crate) struct Generate {
     /// Make what is declared and not there yet; every command that seals does so too.
     #[arg(long, conflicts_with_all = ["due", "regenerate"])]
     pub(crate) missing: bool,
+    /// Declare what the service manifest implies and nothing supplies yet (passwords of databases, secrets of OIDC
+    /// clients, …), and make it.
+    #[arg(long, conflicts_with_all = ["due", "regenerate", "missing", "accept_generated"])]
+    pub(crate) from_manifest: bool,
     /// Take the generated secrets as they lie in the repository, though nothing vouches for them.
     #[arg(long)]
     pub(crate) accept_generated: bool,
@@ -39,6 +45,9 @@ pub(crate) struct Generate {
 
 /// Lists what is declared, or makes what is asked for anew.
 pub(crate) fn run(context: &Context, args: &Generate) -> Result<Exit, Failure> {
+    if args.from_manifest {
+        return needed::run(context, args.write);
+    }
     let again = match args.regenerate.as_slice() {
         [] if args.due => Regenerate::Due,
         [] => Regenerate::Nothing,

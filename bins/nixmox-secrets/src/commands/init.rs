@@ -106,7 +106,8 @@ pub(crate) fn make_identity(path: &Path) -> Result<Recipient, Failure> {
     Ok(recipient)
 }
 
-/// Writes what a fleet needs and does not have: `.sops.yaml`, `.gitignore`, an example group.
+/// Writes what a fleet needs and does not have: `.sops.yaml`, `.gitignore`, and an example group where nothing makes
+/// hosts yet.
 pub(crate) fn prepare(
     context: &Context,
     recipients: &[Recipient],
@@ -126,7 +127,10 @@ pub(crate) fn prepare(
     if store.read(&ignore, FILE_LIMIT).map_err(explain)?.is_none() {
         changes.write(ignore, IGNORED.as_bytes().to_vec(), Mode::Public);
     }
-    if store.entries(&path("nodes")?).map_err(explain)?.is_empty()
+    let has_manifest =
+        nixmox_manifest::FILE_NAMES.iter().any(|name| context.root.join(name).is_file());
+    if !has_manifest
+        && store.entries(&path("nodes")?).map_err(explain)?.is_empty()
         && store.entries(&path("private/nodes")?).map_err(explain)?.is_empty()
     {
         changes.write(path("nodes/example/group.nix")?, GROUP.as_bytes().to_vec(), Mode::Public);

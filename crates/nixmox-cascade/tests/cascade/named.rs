@@ -219,7 +219,7 @@ const REFUSALS: [(&str, &str); 21] = [
     ),
     (
         "47-dir-name-dot",
-        "nodes: nodes/a.b/host.nix names a node badly: a node name has only ASCII letters, digits and dashes, not '.'",
+        "nodes: nodes/a.b/host.nix names a node badly: a node name has only ASCII letters, digits, dashes and underscores, not '.'",
     ),
     (
         "49-child-name-unchecked",

@@ -62,7 +62,7 @@ fn numbers(health: &Health, out: &mut Vec<Finding>) {
 fn shell(context: &Context<'_>, command: &Spanned<String>, out: &mut Vec<Finding>) {
     let problem = match quotes(&command.value) {
         Some(problem) => Some(problem.to_owned()),
-        None => context.facts.shell.and_then(|shell| shell(&command.value).err()),
+        None => context.facts.shell.and_then(|shell| shell.judge(&command.value).err()),
     };
     if let Some(problem) = problem {
         let message = format!("the health command is no shell command: {problem}");

@@ -151,7 +151,7 @@ fn covered(context: &Context<'_>, domain: &str) -> bool {
 fn extra(context: &Context<'_>, proxy: &Proxy, out: &mut Vec<Finding>) {
     let Some(extra) = &proxy.extra_config else { return };
     let problem = match balance(&extra.value) {
-        Balance::Even => context.facts.caddy.and_then(|caddy| caddy(&extra.value).err()),
+        Balance::Even => context.facts.caddy.and_then(|caddy| caddy.judge(&extra.value).err()),
         Balance::Unclosed => Some("a brace is not closed".to_owned()),
         Balance::TooMany => Some("a brace closes the site itself".to_owned()),
     };

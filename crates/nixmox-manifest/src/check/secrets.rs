@@ -20,6 +20,12 @@ fn is_reference(text: &str) -> bool {
     text.is_empty() || text.starts_with("/run/secrets/") || text.starts_with("sops:")
 }
 
+/// A text that everybody knows is no secret at all.
+fn is_placeholder(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    ["changeme", "change-me", "change_me"].iter().any(|word| lower.contains(word))
+}
+
 fn literal(field: &Spanned<String>, path: &str, out: &mut Vec<Finding>) {
     if !is_reference(&field.value) {
         let message = format!("{path} is a secret, for everybody to read");
@@ -35,7 +41,12 @@ fn literals(context: &Context<'_>, out: &mut Vec<Finding>) {
         .as_ref()
         .and_then(|network| network.outposts.as_ref()?.radius.as_ref()?.shared_secret.as_ref());
     if let Some(secret) = radius {
+        let from = out.len();
         literal(secret, "network.outposts.radius.shared_secret", out);
+        // The field is the manifest's own, and those that have it were always deployed with it.
+        for finding in out.iter_mut().skip(from).filter(|_| !is_placeholder(&secret.value)) {
+            finding.severity = Severity::Warning;
+        }
     }
     for service in &context.view.services {
         for held in service.all_databases() {
@@ -83,7 +94,7 @@ fn suspicious(text: &str) -> Option<&'static str> {
             }
         }
     }
-    if lower.contains("changeme") {
+    if is_placeholder(text) {
         return Some("changeme");
     }
     let authority = lower.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
@@ -130,7 +141,7 @@ fn sealed(context: &Context<'_>, out: &mut Vec<Finding>) {
         let code = match secret.kind {
             Kind::DatabasePassword => Code::M510,
             Kind::ClientSecret(_) => Code::M611,
-            Kind::Other => Code::M905,
+            Kind::Password | Kind::Given => Code::M905,
         };
         let public = secret.kind == Kind::ClientSecret(ClientType::Public);
         match (there, public) {

@@ -2,10 +2,12 @@ use super::Context;
 use crate::finding::{Code, Finding};
 
 /// Names that mean something else to a tool that makes things of services.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 20] = [
     "all",
     "any",
+    "common",
     "core-services",
+    "current",
     "default",
     "each",
     "false",

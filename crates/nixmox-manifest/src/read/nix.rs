@@ -108,14 +108,12 @@ fn written(text: &str) -> Vec<Binding> {
     bindings(text, &Limits::default()).unwrap_or_default()
 }
 
-type Step = String;
-
 /// Reads one position: the path, the place of the name, and that of the value.
 fn position(
     item: &Value,
     files: &[SourceFile],
     widths: &[Vec<Binding>],
-) -> Option<(Vec<Step>, Place, Place)> {
+) -> Option<(Vec<String>, Place, Place)> {
     let path = item.get("path")?.as_array()?.iter().map(step).collect();
     let [name, line, column] = item.get("pos")?.as_array()?.as_slice() else { return None };
     let at = files.iter().position(|file| Some(file.name.as_str()) == name.as_str())?;
@@ -138,16 +136,16 @@ fn position(
     })
 }
 
-fn step(value: &Value) -> Step {
+fn step(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 struct Answer<'a> {
-    places: &'a BTreeMap<Vec<Step>, (Place, Place)>,
+    places: &'a BTreeMap<Vec<String>, (Place, Place)>,
 }
 
 impl Answer<'_> {
-    fn node(&self, value: &Value, path: &mut Vec<Step>, fallback: Place) -> Node {
+    fn node(&self, value: &Value, path: &mut Vec<String>, fallback: Place) -> Node {
         let place = self.places.get(path).map_or(fallback, |(_, value)| *value);
         let data = match value {
             _ if path.len() > MAX_DEPTH => Data::Null,

@@ -109,6 +109,10 @@ fn special_cases_weigh_more_or_less() {
     one(Code::M604, &[(uri, "https://vault.example.lan/a#b")], Severity::Error);
     one(Code::M604, &[(uri, "/oidc/callback")], Severity::Error);
     one(Code::M606, &[("\"openid\" \"email\"", "\"openid\" \"emial\"")], Severity::Warning);
+    let radius = |secret: &str| format!("outposts.radius.shared_secret = \"{secret}\";");
+    let clients = "outposts.radius.client_networks = [ \"192.168.99.0/24\" ];";
+    one(Code::M902, &[(clients, &radius("hunter2"))], Severity::Warning);
+    one(Code::M902, &[(clients, &radius("ChangeMe-radius"))], Severity::Error);
     one(Code::M416, &[("authz = true", "authz = false")], Severity::Warning);
     one(
         Code::M505,

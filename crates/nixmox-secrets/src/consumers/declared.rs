@@ -60,6 +60,21 @@ impl Declared {
         Self::from_json(&serde_json::from_slice(text)?)
     }
 
+    /// Declares secrets by their keys alone.
+    pub fn of_keys(keys: impl IntoIterator<Item = String>) -> Self {
+        let secret = |key: String| Secret {
+            name: key.clone(),
+            key,
+            file: None,
+            hash: None,
+            format: None,
+            mode: None,
+        };
+        let mut secrets: Vec<Secret> = keys.into_iter().map(secret).collect();
+        secrets.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { secrets }
+    }
+
     #[cfg(test)]
     pub(super) fn from_json_of(json: &Value) -> Self {
         Self::from_json(json).unwrap()

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use nixmox_cli::{Exit, Failure};
+use nixmox_manifest::FILE_NAMES;
 use nixmox_secrets::store::{RelPath, Store};
 use nixmox_secrets::{FILE_LIMIT, PRIVATE};
 use tempfile::TempDir;
@@ -111,16 +112,27 @@ impl Snapshot {
         Ok(found)
     }
 
+    /// Tells whether the manifest may import other files of the repository.
+    fn manifest_imports(&self) -> Result<bool, Failure> {
+        let name = FILE_NAMES.into_iter().find(|name| self.files.contains_key(*name));
+        let nix = name.filter(|name| name.ends_with(".nix"));
+        let texts = self.read(nix.into_iter())?;
+        Ok(texts.values().any(|text| text.windows(6).any(|window| window == b"import")))
+    }
+
     /// Puts what tells the hosts and what they get into a directory of its own: ciphertext and public text, as in git.
     pub(super) fn fleet(&self) -> Result<TempDir, Failure> {
         let failed = |e| {
             Failure::new(Exit::Write, "there is no place for the files of a revision").because(e)
         };
+        let imports = self.manifest_imports()?;
         let is_wanted = |name: &&str| {
             let below = name.strip_prefix("private/").unwrap_or(name);
             let file = below.rsplit('/').next().unwrap_or_default();
             ["secrets.yaml", ".nixmox/generated.yaml"].contains(&below)
                 || (below.starts_with("nodes/") && DEFINITIONS.contains(&file))
+                || FILE_NAMES.contains(name)
+                || (imports && name.ends_with(".nix"))
         };
         let dir = TempDir::with_prefix("nixmox-revision-").map_err(failed)?;
         for (name, bytes) in self.read(self.files.keys().map(String::as_str).filter(is_wanted))? {
