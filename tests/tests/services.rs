@@ -7,7 +7,7 @@
 
 use std::fs;
 
-use nixmox_tests::TestEnv;
+use nixmox_tests::{Ran, TestEnv};
 use serde_json::{Value, json};
 
 const EXAMPLE: &str = include_str!("../../fixtures/manifest/example.nix");
@@ -217,7 +217,7 @@ fn comments_and_the_section_change_no_file_of_a_host() {
 fn what_is_beyond_the_embedded_evaluator_is_left_to_nix() {
     let text = "let x = builtins.fromTOML \"a = 1\"; in builtins.seq x (import ./rest.nix)";
     let rest = "{ core_services.dns = { }; services.web = { }; }";
-    let mut env = fleet(&[("nixos/service-manifest.nix", text), ("nixos/rest.nix", rest)]);
+    let env = fleet(&[("nixos/service-manifest.nix", text), ("nixos/rest.nix", rest)]);
     env.run_with(&["set", "services.k"], "v").ends(0);
     assert_eq!(opened(&env, "nodes/web/secrets.yaml", "web"), "k: v\n");
     write(
@@ -228,17 +228,12 @@ fn what_is_beyond_the_embedded_evaluator_is_left_to_nix() {
     let refused = env.run(&["seal"]).ends(2);
     assert!(refused.err.contains("error[M001]"), "{refused:#?}");
     write(&env, "nixos/service-manifest.nix", text);
-    env.var("PATH", "/nonexistent");
-    let without = env.run(&["seal"]).ends(2);
+    let mut command = std::process::Command::new(env.program());
+    let without = command.args(["seal", "--repo"]).arg(env.path("fleet")).env_clear();
+    let without = without.env("HOME", env.path("home"));
+    let without = Ran::new(&without.output().unwrap()).ends(2);
     assert!(without.err.contains("nix-instantiate"), "{without:#?}");
     assert!(without.err.contains("nixos/service-manifest.nix:1:18"), "{without:#?}");
-}
-
-/// The secrets that a sealed file delivers, by their keys.
-#[track_caller]
-fn keys(env: &TestEnv, host: &str) -> Value {
-    let text = env.run(&["show", host, "--json"]).ends(0).out;
-    serde_json::from_str(&text).unwrap()
 }
 
 #[test]
@@ -246,7 +241,7 @@ fn what_a_manifest_implies_is_declared_and_made() {
     let env = fleet(&[("service-manifest.nix", EXAMPLE)]);
     env.run_with(&["set", "services.vaultwarden.oidc_client_secret"], "given by hand").ends(0);
     let before = fs::read(env.path("fleet/secrets.yaml")).unwrap();
-    let would = env.run(&["generate", "--from-manifest", "--dry-run"]).ends(200);
+    let would = env.run(&["generate", "--from-manifest", "--dry-run"]).ends(0);
     assert!(would.out.contains("vaultwarden.database_password"), "{would:#?}");
     assert_eq!(fs::read(env.path("fleet/secrets.yaml")).unwrap(), before);
     let missing = env.run(&["consumers", "--all", "--manifest", "--keyless"]).ends(1);
@@ -288,7 +283,6 @@ fn what_a_manifest_implies_is_declared_and_made() {
     env.run(&["consumers", "--all", "--manifest", "--keyless"]).ends(0);
     env.run(&["consumers", "--all", "--manifest"]).ends(0);
     env.run(&["check"]).ends(0);
-    assert!(keys(&env, "dns").is_object());
 
     // nixmox-manifest compares the names in the sealed files, of which it opens none.
     let mut check = env.command(nixmox_tests::manifest_program());
@@ -296,7 +290,7 @@ fn what_a_manifest_implies_is_declared_and_made() {
     for host in ["authentik", "caddy", "media", "monitoring", "postgresql", "vaultwarden"] {
         check.arg(format!("nodes/{host}/secrets.yaml"));
     }
-    let said = nixmox_tests::Ran::new(&check.output().unwrap()).ends(0);
+    let said = Ran::new(&check.output().unwrap()).ends(0);
     assert_eq!(said.out, "all is well: 7 services\n");
 }
 

@@ -471,7 +471,7 @@ fn files_that_are_missing() {
     [100]
     $ nixmox-secrets check
     error: no fleet here or above: /test/fleet
-      hint: a fleet is a directory with `nodes/`, `flake.nix` or `.sops.yaml`; name one with --repo DIR
+      hint: a fleet is a directory with `nodes/`, a service manifest, `flake.nix` or `.sops.yaml`; name one with --repo DIR
       hint: to start one here: nixmox-secrets init --repo .
     [100]
     $ nixmox-secrets get a.b

@@ -277,7 +277,7 @@ mod tests {
         check("core_services.a.x = 1\nservices.a.x = 1", "`a` stands in both sections");
         check(
             "= 1",
-            "the file is not TOML: invalid unquoted key, expected letters, numbers, `-`, `_`",
+            "the file is not TOML: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",
         );
     }
 

@@ -182,7 +182,7 @@ pub(crate) const CASES: &[Case] = cases! {
     M802 [("cores = 4", "cores = 0")], [("cores = 4", "cores = 1")];
     M803 [(DNS_VMID, "")], [(DNS_VMID, "vmid = 914;")];
     M901 [("ssh-ed25519 AAAA", "ssh-rsa AAAA")], [("worthless-admin", "another comment")];
-    M902 [(RADIUS, "outposts.radius.shared_secret = \"hunter2\";")], [(RADIUS, "outposts.radius.shared_secret = \"sops:radius\";")];
+    M902 [(RADIUS, "outposts.radius.shared_secret = \"changeme-radius\";")], [(RADIUS, "outposts.radius.shared_secret = \"sops:radius\";")];
     M903 [(RADIUS, "outposts.radius.client_networks = [ \"0.0.0.0/0\" ];")], [(RADIUS, "outposts.radius.client_networks = [ \"10.0.0.0/8\" ];")];
     M904 [("dc=example,dc=lan", "dc=example,dc=org")], [("dc=example,dc=lan", "ou=users,dc=example,dc=lan")];
     M905 [], [];
