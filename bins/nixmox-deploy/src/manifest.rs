@@ -8,31 +8,19 @@ use std::time::Duration;
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{HealthCheck, HealthProbe, Labels, Place, Vantage};
 use nixmox_manifest::{
-    Facts, Format, Gate, Loaded, MAX_BYTES, Manifest, OnFailure, Outputs, Plan, Severity, Stage,
-    check, render,
+    FILE_NAMES, Facts, Format, Gate, Inventory, Loaded, MAX_BYTES, Manifest, OnFailure, Outputs,
+    Plan, Severity, Stage, check, render,
 };
 use nixmox_topology::NodeName;
 
-/// Names that a manifest has.
-const NAMES: [&str; 10] = [
-    "service-manifest.nix",
-    "nixos/service-manifest.nix",
-    "service-manifest.toml",
-    "nixos/service-manifest.toml",
-    "service-manifest.yaml",
-    "nixos/service-manifest.yaml",
-    "service-manifest.yml",
-    "nixos/service-manifest.yml",
-    "service-manifest.json",
-    "nixos/service-manifest.json",
-];
 /// The longest that one try of a check takes.
 const TRY: u64 = 60;
 
 /// What the manifest says about the services, each of which is a node.
 pub(crate) struct Services {
     addresses: BTreeMap<NodeName, String>,
-    groups: Vec<nixmox_manifest::Group>,
+    /// Each with its members: `all`, and the sections.
+    groups: BTreeMap<String, Vec<String>>,
     places: BTreeMap<NodeName, Place>,
     gates: BTreeMap<NodeName, Gate>,
 }
@@ -40,7 +28,7 @@ pub(crate) struct Services {
 impl Services {
     /// Reads the manifest of a fleet, if it has one.
     pub(crate) fn read(root: &Path) -> Result<Option<Self>, Failure> {
-        let Some(name) = NAMES.into_iter().find(|name| root.join(name).is_file()) else {
+        let Some(name) = FILE_NAMES.into_iter().find(|name| root.join(name).is_file()) else {
             return Ok(None);
         };
         let format = Format::of_name(name).unwrap_or(Format::Nix);
@@ -48,10 +36,10 @@ impl Services {
             .ok_or_else(|| Failure::new(Exit::NoFile, format!("cannot read {name} as text")))?;
         let loaded = Loaded::with_imports((name, &text), format, &|name| import(root, name));
         let manifest = sound(&loaded)?;
-        Ok(Some(Self::of(manifest)))
+        Ok(Some(Self::of(manifest, &Inventory::of(&loaded))))
     }
 
-    fn of(manifest: &Manifest) -> Self {
+    fn of(manifest: &Manifest, inventory: &Inventory) -> Self {
         let outputs = Outputs::new(manifest);
         let addresses = outputs
             .hosts
@@ -74,8 +62,10 @@ impl Services {
                 wave += 1;
             }
         }
-        let groups = nixmox_manifest::inventory(manifest);
-        Self { addresses: addresses.collect(), groups, places, gates }
+        let groups = inventory.groups().into_iter().map(|(name, members)| {
+            (name.to_owned(), members.into_iter().map(str::to_owned).collect())
+        });
+        Self { addresses: addresses.collect(), groups: groups.collect(), places, gates }
     }
 
     /// Lists the enabled services that hosts are made for.
@@ -85,16 +75,11 @@ impl Services {
 
     /// Adds the manifest's groups to what nodes are called.
     pub(crate) fn label(&self, labels: &mut BTreeMap<NodeName, Labels>) {
-        let names = |group: &str| {
-            let found = self.groups.iter().find(|other| other.name == group);
-            found.map(|group| group.members.clone()).unwrap_or_default()
-        };
-        for group in &self.groups {
-            let direct = group.members.iter().cloned();
-            let below = group.members.iter().flat_map(|member| names(member));
-            for member in direct.chain(below) {
+        for (group, members) in &self.groups {
+            let below = members.iter().flat_map(|member| self.groups.get(member)).flatten();
+            for member in members.iter().chain(below) {
                 if let Some(own) = labels.get_mut(member.as_str()) {
-                    own.groups.insert(group.name.clone());
+                    own.groups.insert(group.clone());
                 }
             }
         }
