@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 use nixmox_generate::{
-    Declarations, DeclareError, GenerateError, Item, Job, Notes, Origins, Place, Records, Request,
-    Sandbox, SandboxError, fill, settle, split,
+    Declarations, DeclareError, GenerateError, Item, Job, Origins, Place, Records, Request,
+    Sandbox, SandboxError, Why, fill, settle, split,
 };
 use nixmox_tree::{SecretBytes, SecretTree, Value};
 use rand_chacha::ChaCha20Rng;
@@ -104,7 +104,7 @@ impl Site {
         &mut self,
         sandbox: Option<&dyn Sandbox>,
         again: &dyn Fn(&Item) -> bool,
-    ) -> Result<Notes, GenerateError> {
+    ) -> Result<BTreeMap<String, Why>, GenerateError> {
         let mut rng = self.rng.clone();
         let settled = self.with(sandbox, |request| settle(request, again, &mut rng));
         let (records, notes) = settled?;
@@ -114,7 +114,7 @@ impl Site {
 
     /// Makes what is missing, and what `again` names.
     #[track_caller]
-    pub(crate) fn settle(&mut self, again: &[&str]) -> Notes {
+    pub(crate) fn settle(&mut self, again: &[&str]) -> BTreeMap<String, Why> {
         self.try_settle(None, &|item| again.contains(&item.to_string().as_str()))
             .unwrap_or_else(|e| panic!("{e}"))
     }
