@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::slice;
+use std::sync::Arc;
 use std::thread;
 
+use nixmox_deploy::{Address, Host, RemoteCommand, SshFiles, SshSettings, Target};
+use nixmox_hostkey::HostPublicKey;
 use nixmox_tests::{Bed, BedHost, Deployment, Fleet, eventually};
+use nixmox_topology::NodeName;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -131,4 +136,23 @@ fn a_host_that_is_not_there_is_an_error_soon() {
     host.wait();
     host.runs_and_boots(&old);
     assert_eq!(host.sh("ls /var/lib/nixmox 2>/dev/null || true"), "", "nothing was touched");
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_while_nothing_was_asked_is_made_anew() {
+    let bed = Bed::up(1);
+    let there = bed.host(1);
+    let node = NodeName::parse(&there.name()).unwrap();
+    let mut target = Target::new(node, Address::parse(&there.address()).unwrap());
+    target.host_keys.push(HostPublicKey::parse(&there.host_key()).unwrap());
+    let include = vec![bed.ssh_config()];
+    let settings = SshSettings { include, ..SshSettings::default() };
+    let files = SshFiles::write(slice::from_ref(&target), &settings).unwrap();
+    let host = Host::ssh(&target, Arc::new(files));
+    let command = RemoteCommand::new(["true"]).unwrap();
+    assert!(host.run(&command).await.unwrap().success());
+    there.kill_sessions();
+    there.start_sshd();
+    there.wait();
+    assert!(host.run(&command).await.unwrap().success());
 }

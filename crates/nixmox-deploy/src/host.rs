@@ -164,7 +164,10 @@ impl Ssh {
     async fn connection(&self, node: &NodeName) -> Result<Arc<Connection>, HostError> {
         let mut shared = self.shared.lock().await;
         if let Some(connection) = &*shared {
-            return Ok(Arc::clone(connection));
+            // It ends by itself while a host waits for its turn for long.
+            if connection.is_open().await {
+                return Ok(Arc::clone(connection));
+            }
         }
         let connecting = timeout(CONNECT, Connection::open(node, &self.files));
         let connection = connecting.await.unwrap_or(Err(HostError::TimedOut { after: CONNECT }))?;

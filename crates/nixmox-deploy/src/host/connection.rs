@@ -50,6 +50,11 @@ impl Connection {
         Err(HostError::of_ssh(&said))
     }
 
+    /// Tells whether ssh still holds it, without asking the host.
+    pub(super) async fn is_open(&self) -> bool {
+        self.session.check().await.is_ok()
+    }
+
     pub(super) fn socket(&self) -> &Path {
         &self.socket
     }
