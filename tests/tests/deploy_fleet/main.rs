@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod killed;
 mod operator;
 mod order;
 mod plans;
