@@ -3,6 +3,8 @@
 //! Its one argument is a JSON object; see `tests/src/deployment.rs`. It prints a line for each event and then how it
 //! ended. At the first that begins with `stop_at` it stays for ever.
 
+#![expect(clippy::indexing_slicing, reason = "what is not in a JSON object reads as null")]
+
 use std::error::Error;
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;

@@ -150,6 +150,7 @@ fn updatekeys_takes_admins_in_and_out_and_age_agrees() {
 }
 
 /// What the whole fleet's past says about two people is what `age` does with every committed version.
+#[expect(clippy::too_many_lines, reason = "one history, looked at from several sides")]
 #[test]
 fn the_past_of_the_fleet_is_what_age_opens() {
     let mut env = fleet();

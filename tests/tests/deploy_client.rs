@@ -1,6 +1,6 @@
 //! Whoever deploys is killed, or what runs on the host is, or somebody else deploys at the same time.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::thread;
 

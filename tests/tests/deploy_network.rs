@@ -1,7 +1,5 @@
 //! Systems that cut their host off, and networks that fail: the host goes back by itself, and is reached again.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::slice;
 use std::sync::Arc;
 use std::thread;

@@ -1,8 +1,6 @@
 //! The power fails while a host is deployed, in each state that it can be in: it boots a system that is known to be
 //! good, and the next deployment goes through.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::thread;
 
 use nixmox_tests::{Bed, BedHost, Deployment, Fleet, eventually};

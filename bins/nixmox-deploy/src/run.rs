@@ -85,13 +85,11 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 pub(crate) fn execute(
     args: &Args,
     work: Work,
-    how: &How,
-    mode: Mode,
+    (how, mode): (&How, Mode),
     journal: Journal,
-    source: (nixmox_deploy::Nix, Option<nixmox_deploy::StorePath>),
+    (nix, source): (nixmox_deploy::Nix, Option<nixmox_deploy::StorePath>),
 ) -> Result<Exit, Failure> {
     let journal = Arc::new(journal);
-    let (nix, source) = source;
     let nodes: Vec<NodeName> = work.jobs.iter().map(|job| job.host.node().clone()).collect();
     let view = Arc::new(View::new(args.switches.json, &nodes));
     let settings = Settings {

@@ -31,10 +31,10 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 
 /// A number as SSH writes it: without leading zeros, but for one where it would be negative.
 fn mpint(bytes: &[u8]) -> Vec<u8> {
-    let start = bytes.iter().position(|byte| *byte != 0).unwrap();
-    let bytes = &bytes[start..];
-    let zero: &[u8] = if bytes[0] >= 0x80 { &[0] } else { &[] };
-    string(&[zero, bytes].concat())
+    let bytes: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
+    let negative = bytes.first().is_some_and(|byte| *byte >= 0x80);
+    let zero: &[u8] = if negative { &[0] } else { &[] };
+    string(&[zero, &bytes].concat())
 }
 
 enum Token {

@@ -152,7 +152,7 @@ pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
     let work = jobs::jobs(args, &fleet, &rest, &resume.how, &left)?;
     let mode = Mode { adopt: true, ..Mode::default() };
     let source = (evaluated::nix(&args::From::default()), plan.source_path);
-    run::execute(args, work, &resume.how, mode, journal, source)
+    run::execute(args, work, (&resume.how, mode), journal, source)
 }
 
 fn begin(
@@ -166,7 +166,7 @@ fn begin(
     let work = jobs::jobs(args, fleet, plan, how, &chosen)?;
     let runs = run::runs(args, fleet.root())?;
     let journal = runs.begin(&run::new_id()?, plan).map_err(advice::run)?;
-    run::execute(args, work, how, mode, journal, (nix, plan.source_path.clone()))
+    run::execute(args, work, (how, mode), journal, (nix, plan.source_path.clone()))
 }
 
 fn plan_of(

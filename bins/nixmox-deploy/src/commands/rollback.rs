@@ -44,7 +44,7 @@ pub(crate) fn rollback(args: &Args, rollback: &Rollback) -> Result<Exit, Failure
     let runs = run::runs(args, fleet.root())?;
     let journal = runs.begin(&run::new_id()?, &plan).map_err(advice::run)?;
     let source = (evaluated::nix(&args::From::default()), None);
-    run::execute(args, work, &rollback.how, Mode::default(), journal, source)
+    run::execute(args, work, (&rollback.how, Mode::default()), journal, source)
 }
 
 fn earlier(

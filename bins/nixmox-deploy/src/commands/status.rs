@@ -79,10 +79,10 @@ fn remarks(probe: &Probe) -> Vec<String> {
     if probe.profile.as_ref().is_some_and(|profile| *profile != probe.current) {
         remarks.push("boots another system than it runs".to_owned());
     }
-    if let Some(last) = &probe.last {
-        if !last.standing.phase.is_over() {
-            remarks.push(format!("an activation is {}", phase(last.standing.phase)));
-        }
+    if let Some(last) = &probe.last
+        && !last.standing.phase.is_over()
+    {
+        remarks.push(format!("an activation is {}", phase(last.standing.phase)));
     }
     remarks
 }
