@@ -7,13 +7,14 @@ use crate::{bed, say, tools};
 pub(crate) fn test() -> Result<(), Failed> {
     let start = Instant::now();
     bed::build()?;
-    // Nextest runs no documentation tests.
+    // Not `--all-targets`: examples would be built as tests of themselves, and some tests run them as programs.
     if tools::find("cargo-nextest") {
-        run(&mut cargo(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"]))?;
+        run(&mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+        // Nextest runs no documentation tests.
+        run(&mut cargo(&["test", "--workspace", "--doc"]))?;
     } else {
-        run(&mut cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]))?;
+        run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     }
-    run(&mut cargo(&["test", "--workspace", "--doc"]))?;
     say(&format!("xtask: every test passed, in {} seconds", start.elapsed().as_secs()));
     Ok(())
 }
