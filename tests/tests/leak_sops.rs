@@ -110,7 +110,8 @@ fn no_command_leaks() {
     let typed = format!("a: 3{CANARY}\nb: edited\n");
     env.types(&typed);
     let set = ["set", "--value-stdin", "f.yaml", "[\"a\"]"];
-    let cases: [(&[&str], i32, &str, May); 26] = [
+    let pages = env.path("tmp/man").display().to_string();
+    let cases: [(&[&str], i32, &str, May); 28] = [
         (&["encrypt", &yaml], 0, "", May::Nowhere),
         (&["encrypt", "--filename-override", "x.yaml"], 0, "a: cAnArY7w2Kq9ZtXe\n", May::Nowhere),
         (&["-e", &yaml], 0, "", May::Nowhere),
@@ -137,6 +138,8 @@ fn no_command_leaks() {
         (&["edit", "f.yaml"], 0, "", May::Nowhere),
         (&["edit", "f.yaml"], 200, "", May::Nowhere),
         (&["f.json"], 2, "", May::Nowhere),
+        (&["completions", "bash"], 0, "", May::Nowhere),
+        (&["man", "--dir", &pages], 0, "", May::Nowhere),
     ];
     let mut covered = BTreeSet::new();
     for (args, code, stdin, may) in cases {

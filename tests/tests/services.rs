@@ -230,7 +230,7 @@ fn what_is_beyond_the_embedded_evaluator_is_left_to_nix() {
     write(&env, "nixos/service-manifest.nix", text);
     let mut command = std::process::Command::new(env.program());
     let without = command.args(["seal", "--repo"]).arg(env.path("fleet")).env_clear();
-    let without = without.env("HOME", env.path("home"));
+    let without = without.env("HOME", env.path("home")).env("PATH", env.path("given"));
     let without = Ran::new(&without.output().unwrap()).ends(2);
     assert!(without.err.contains("nix-instantiate"), "{without:#?}");
     assert!(without.err.contains("nixos/service-manifest.nix:1:18"), "{without:#?}");
