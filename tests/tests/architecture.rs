@@ -26,7 +26,7 @@ const PURE: [&str; 9] = [
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("nixmox-tree", &[]),
     ("nixmox-topology", &[]),
     ("nixmox-nix", &["nixmox-tree"]),
@@ -39,7 +39,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("nixmox-secrets", &PURE),
     ("nixmox-deploy", &["nixmox-tree", "nixmox-topology", "nixmox-manifest", "nixmox-hostkey"]),
     ("nixmox-cli", &["nixmox-tree"]),
-    ("nixmox-keyring", &["nixmox-tree", "nixmox-sops", "nixmox-secrets", "nixmox-cli"]),
+    (
+        "nixmox-keyring",
+        &["nixmox-tree", "nixmox-sops", "nixmox-signing", "nixmox-secrets", "nixmox-cli"],
+    ),
+    (
+        "nixmox-instantiate",
+        &["nixmox-tree", "nixmox-nix", "nixmox-manifest", "nixmox-secrets", "nixmox-cli"],
+    ),
 ];
 
 /// What no library may know: programs and packages that only judge or measure.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{Address, Labels, Place, Selector, SelectorError, SshOption, Target, UserName};
 use nixmox_secrets::Fleet as Repository;
+use nixmox_secrets::store::RelPath;
 use nixmox_topology::NodeName;
 
 use crate::args::{Args, Which};
@@ -35,9 +36,9 @@ impl Fleet {
                 Ok(Self::of(here, extra))
             };
         };
-        let ask = |path: &nixmox_secrets::store::RelPath| settings::members(&root, path.as_str());
+        let ask = |path: &RelPath| nixmox_instantiate::members(&root, path);
         let repository = Repository::open(&root, &ask).map_err(advice::repository)?;
-        let services = Services::read(&root)?;
+        let services = Services::read(&root, &repository)?;
         let topology = repository.topology();
         let mut nodes: BTreeSet<NodeName> = topology.hosts().cloned().collect();
         nodes.extend(extra.iter().cloned());
@@ -70,6 +71,11 @@ impl Fleet {
         if which.selectors.is_empty() && !which.all && !which.failed {
             return Err(Failure::new(Exit::Usage, "it is not said which hosts are meant")
                 .hint("name nodes, groups or selectors, or say --all"));
+        }
+        if self.labels.is_empty() {
+            return Err(Failure::new(Exit::Config, "there is no host in this fleet").hint(
+                "hosts are in nodes/, in the service manifest, or what a flake's nixosConfigurations name",
+            ));
         }
         let selectors = which.selectors.iter().map(|text| Selector::parse(text));
         let selectors: Result<Vec<_>, SelectorError> = selectors.collect();

@@ -1,17 +1,19 @@
 //! The fleet's service manifest, as far as a deployment needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::time::Duration;
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{HealthCheck, HealthProbe, Labels, Place, Vantage};
 use nixmox_manifest::{
-    FILE_NAMES, Facts, Format, Gate, Inventory, Loaded, MAX_BYTES, Manifest, OnFailure, Outputs,
-    Plan, Severity, Stage, check, render,
+    Facts, Gate, Inventory, Loaded, Manifest, OnFailure, Outputs, Plan, Severity, Stage, check,
+    render,
 };
+use nixmox_secrets::Fleet as Repository;
 use nixmox_topology::NodeName;
+
+use crate::advice;
 
 /// The longest that one try of a check takes.
 const TRY: u64 = 60;
@@ -26,15 +28,12 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Reads the manifest of a fleet, if it has one.
-    pub(crate) fn read(root: &Path) -> Result<Option<Self>, Failure> {
-        let Some(name) = FILE_NAMES.into_iter().find(|name| root.join(name).is_file()) else {
-            return Ok(None);
-        };
-        let format = Format::of_name(name).unwrap_or(Format::Nix);
-        let text = text(&root.join(name))
-            .ok_or_else(|| Failure::new(Exit::NoFile, format!("cannot read {name} as text")))?;
-        let loaded = Loaded::with_imports((name, &text), format, &|name| import(root, name));
+    /// Reads the manifest of the fleet at `root`, if it has one.
+    pub(crate) fn read(root: &Path, repository: &Repository) -> Result<Option<Self>, Failure> {
+        let found = nixmox_secrets::needed::manifest(repository).map_err(advice::repository)?;
+        let Some((path, loaded)) = found else { return Ok(None) };
+        let asked = loaded.needs_nix().then(|| nixmox_instantiate::manifest(root, &path));
+        let loaded = asked.flatten().unwrap_or(loaded);
         let manifest = sound(&loaded)?;
         Ok(Some(Self::of(manifest, &Inventory::of(&loaded))))
     }
@@ -122,24 +121,4 @@ fn sound(loaded: &Loaded) -> Result<&Manifest, Failure> {
             Err(failure.hint("see all of it: nixmox-manifest check"))
         }
     }
-}
-
-fn text(path: &Path) -> Option<String> {
-    let small = fs::metadata(path).is_ok_and(|file| {
-        file.is_file() && usize::try_from(file.len()).is_ok_and(|bytes| bytes <= MAX_BYTES)
-    });
-    fs::read_to_string(path).ok().filter(|_| small)
-}
-
-/// Reads a file that the manifest imports: below the fleet, and through no link.
-fn import(root: &Path, name: &str) -> Option<String> {
-    let mut path = root.to_owned();
-    for part in Path::new(name).components() {
-        let Component::Normal(part) = part else { return None };
-        path.push(part);
-        if path.symlink_metadata().ok()?.file_type().is_symlink() {
-            return None;
-        }
-    }
-    if path.is_dir() { import(root, &format!("{name}/default.nix")) } else { text(&path) }
 }

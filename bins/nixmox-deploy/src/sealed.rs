@@ -3,12 +3,14 @@
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{Sealed, SecretFiles};
 use nixmox_hostkey::HostPublicKey;
+use nixmox_keyring::pins;
+use nixmox_secrets::store::RelPath;
 use nixmox_secrets::{Accept, Error, Fleet as Repository, Generation, Options};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 
+use crate::advice;
 use crate::fleet::Fleet;
-use crate::{advice, settings};
 
 /// Returns the keys that a host may answer with: its own, and the one that it is to get.
 pub(crate) fn host_keys(
@@ -30,11 +32,13 @@ pub(crate) fn check(fleet: &Fleet) -> Result<(), Failure> {
     }
     let root = fleet.root();
     let loaded = nixmox_keyring::load();
-    let ask = |path: &nixmox_secrets::store::RelPath| settings::members(root, path.as_str());
+    let ask = |path: &RelPath| nixmox_instantiate::members(root, path);
+    let rosters = nixmox_secrets::trust::read(root).ok().flatten();
+    let pin = pins::find(root, rosters.as_ref());
     let interaction = nixmox_keyring::interaction();
     let options = Options {
         identities: &loaded.identities,
-        accept: Accept::default(),
+        accept: Accept { roster: pin.map(|pin| pin.pinned), ..Accept::default() },
         ask_nix: &ask,
         real_nix: None,
         interaction: Some(&interaction),

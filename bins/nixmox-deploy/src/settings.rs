@@ -1,8 +1,6 @@
 //! What `node.nix` and `group.nix` say about deploying.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_nix::{ErrorKind, Limits};
@@ -98,7 +96,9 @@ fn evaluate(
         Err(error)
             if matches!(error.kind(), ErrorKind::Unsupported(_) | ErrorKind::NotAvailable(_)) =>
         {
-            ask(fleet.store().root(), path.as_str(), &format!("{PICK} {what}"))
+            let function = format!("({PICK} {what})");
+            nixmox_instantiate::foreign(fleet.store().root(), path.as_str(), &function)
+                .and_then(|answer| serde_json::from_slice(&answer).ok())
                 .ok_or_else(|| unread(path, error))?
         }
         Err(error) => return Err(unread(path, error)),
@@ -162,20 +162,4 @@ fn parse(node: &NodeName, fields: BTreeMap<String, Json>) -> Result<Settings, Fa
         tags: texts("tags")?.into_iter().collect(),
         sealed_file: text("sealedFile")?,
     })
-}
-
-/// Asks the installed Nix for the names in a file.
-pub(crate) fn members(root: &Path, path: &str) -> Option<Vec<String>> {
-    serde_json::from_value(ask(root, path, "builtins.attrNames")?).ok()
-}
-
-/// Has the installed Nix apply a function to a file.
-fn ask(root: &Path, path: &str, function: &str) -> Option<Json> {
-    let path = root.join(path).canonicalize().ok()?;
-    let mut nix = nixmox_cli::scrubbed(Command::new("nix-instantiate"));
-    nix.args(["--option", "allow-import-from-derivation", "false"]);
-    nix.args(["--eval", "--strict", "--json", "--expr"]);
-    nix.arg(format!("{{ file }}: ({function}) (import file)")).arg("--arg").arg("file").arg(path);
-    let output = nix.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
 }

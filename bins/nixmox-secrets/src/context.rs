@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use nixmox_cli::{Exit, Failure};
+use nixmox_instantiate::NixInstantiate;
+use nixmox_keyring::pins::{self, Pin};
 pub(crate) use nixmox_keyring::{config_dir, interaction};
 use nixmox_secrets::identities::Loaded;
 use nixmox_secrets::store::RelPath;
@@ -14,10 +16,8 @@ use nixmox_sops::Interaction;
 use nixmox_tree::SecretString;
 
 use crate::args::{Args, Evaluate, Trust};
-use crate::pins::Pin;
-use crate::real_nix::{self, NixInstantiate};
 use crate::sandbox::SANDBOX;
-use crate::{advice, pins, signer};
+use crate::{advice, signer};
 
 /// The fleet's directory and the user's keys, which are loaded when first needed.
 pub(crate) struct Context {
@@ -57,7 +57,7 @@ impl Context {
     /// Works with the fleet at `root`.
     pub(crate) fn at(root: PathBuf, json: bool) -> Self {
         let asked = root.clone();
-        let ask_nix = Box::new(move |path: &RelPath| real_nix::members(&asked, path));
+        let ask_nix = Box::new(move |path: &RelPath| nixmox_instantiate::members(&asked, path));
         Self {
             root,
             json,

@@ -7,8 +7,6 @@ mod context;
 mod git;
 mod history;
 mod paths;
-mod pins;
-mod real_nix;
 mod report;
 mod sandbox;
 mod signer;

@@ -6,9 +6,12 @@
 //! | make a new one | [`generate`] |
 //! | let age and its plugins talk to the person | [`interaction`] |
 //! | tell where keys were looked for, and what was wrong there | [`hints`] |
+//! | remember the admins that were accepted, outside of every repository | [`pins`] |
 //!
 //! This is what the programs share; [`nixmox_secrets::identities`] has the places and their order. It reads the
 //! environment, starts the key commands that the environment names, and asks at the terminal.
+
+pub mod pins;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

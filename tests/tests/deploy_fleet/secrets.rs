@@ -83,6 +83,35 @@ fn a_fleet_whose_check_fails_is_not_deployed() {
     assert_eq!(activations(operator.host(1)), 0);
 }
 
+/// Who has accepted the admins of a fleet deploys it; on another machine they have to be accepted first.
+#[test]
+fn a_fleet_that_signs_is_deployed_by_who_knows_its_admins() {
+    let operator = Operator::new(1);
+    let address = operator.host(1).address();
+    let definition =
+        format!("{{ os = \"nixos\"; deploy = {{ targetHost = \"{address}\"; }}; }}");
+    operator.file("nodes/node1/node.nix", &definition);
+    secrets(&operator, &["init"], "").ends(0);
+    secrets(&operator, &["set", "node1.token"], "correct horse").ends(0);
+    let key = operator.env.path("home/.ssh/id_ed25519").display().to_string();
+    fs::create_dir(operator.env.path("home/.ssh")).unwrap();
+    let make = ["-q", "-t", "ed25519", "-N", "", "-C", "alice", "-f", &key];
+    let made = operator.env.command(Path::new("ssh-keygen")).args(make).output().unwrap();
+    Ran::new(&made).ends(0);
+    secrets(&operator, &["sign", "enable", "--name", "alice"], "").ends(0);
+    take_key(&operator);
+    let systems = operator.build();
+    operator.deploy("").ends(0);
+    operator.host(1).runs_and_boots(&systems["node1"]);
+
+    fs::remove_dir_all(operator.env.path("home/.config/nixmox")).unwrap();
+    operator.systems.set("node1", "revision", "2");
+    operator.build();
+    let ran = operator.deploy("").ends(2);
+    assert!(ran.err.contains("roster"), "{ran:#?}");
+    assert_eq!(operator.host(1).current_system(), systems["node1"]);
+}
+
 /// Gives the machine the key that the repository has for it, as an installation does.
 fn take_key(operator: &Operator) {
     let key = Path::new("nodes/node1/ssh_host_ed25519_key");

@@ -21,8 +21,8 @@ use super::input::read_file;
 use super::{print, print_json};
 use crate::args::{PlainFormat, Write};
 use crate::context::Context;
+use crate::git;
 use crate::report::{self, Tense};
-use crate::{git, real_nix};
 
 /// Arguments of `import`.
 #[derive(ClapArgs, Debug)]
@@ -176,7 +176,8 @@ fn read(context: &Context, from: &From, into: Into<'_>) -> Result<Taken, Takeove
     let options = context.options(tree.write.trust, tree.write.evaluate);
     if let From::Nixverse(_) = from {
         let ask = |file: &RelPath| {
-            let names = real_nix::foreign(&tree.dir, file.as_str(), "builtins.attrNames")?;
+            let names =
+                nixmox_instantiate::foreign(&tree.dir, file.as_str(), "builtins.attrNames")?;
             serde_json::from_slice(&names).ok()
         };
         return nixverse(&tree.dir, into, &ask, options.real_nix);
@@ -226,7 +227,7 @@ fn text(path: &Path) -> Option<SecretString> {
 
 /// Lets a real Nix evaluate rules of agenix, which hold no secrets.
 fn rules_by_nix(directory: &Path) -> Option<Value> {
-    let answer = real_nix::foreign(directory, "secrets.nix", "")?;
+    let answer = nixmox_instantiate::foreign(directory, "secrets.nix", "")?;
     nixmox_nix::read_answer(&SecretBytes::new(answer)).ok().map(Value::Tree)
 }
 

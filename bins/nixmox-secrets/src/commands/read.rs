@@ -195,7 +195,10 @@ pub(crate) fn show(
     opened.host(context, host)?;
     let delivered = opened.delivered(context)?;
     let Some(tree) = delivered.get(host) else {
-        print(|out| writeln!(out, "{host} has no secrets"))?;
+        match context.json {
+            true => print_json(&json!({ "host": host, "secrets": {} }))?,
+            false => print(|out| writeln!(out, "{host} has no secrets"))?,
+        }
         return Ok(Exit::Ok);
     };
     let leaves = opened.leaves(context, host, &[])?;

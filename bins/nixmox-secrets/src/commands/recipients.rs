@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
 use jiff::Timestamp;
 use nixmox_cli::{Exit, Failure};
+use nixmox_keyring::pins;
 use nixmox_secrets::trust::{Rostered, TrustError, change_roster};
 use nixmox_secrets::{Error, Fleet, Options};
 use nixmox_signing::{FleetId, PublicKey, Roster};
@@ -18,7 +19,7 @@ use super::{print, print_json};
 use crate::args::Write;
 use crate::context::Context;
 use crate::report::{self, Tense};
-use crate::{git, pins, signer};
+use crate::{git, signer};
 
 mod knowledge;
 mod list;
@@ -167,25 +168,38 @@ pub(super) fn amended(
     let signer = signers.and_then(|signers| signer::find(&signers, named));
     let options = context.options(write.trust, write.evaluate);
     let options = Options { signer: signer.as_deref(), ..options };
-    let mut failed = None;
+    let mut carried = Carried::default();
     let made = change_roster(
         &context.root,
         (options, write.dry_run),
-        &mut |fleet, roster| {
-            change(fleet, roster).map_err(|failure| {
-                failed = Some(failure);
-                Error::Trust(TrustError::NoRoster)
-            })
-        },
+        &mut |fleet, roster| carried.keep(change(fleet, roster)),
         &mut OsRng,
         Timestamp::now(),
     );
-    let made = made.map_err(|error| failed.take().unwrap_or_else(|| context.explain(error)))?;
+    let made = made.map_err(|error| carried.explain(context, error))?;
     if !write.dry_run {
         git::intent_to_add(&context.root, &made.outcome.written);
         context.remember(Some(&made.chain));
     }
     Ok(made)
+}
+
+/// A failure of this program on its way through the library, which knows only its own errors.
+#[derive(Default)]
+struct Carried(Option<Failure>);
+
+impl Carried {
+    /// Keeps the failure, and says to the library that there is no roster.
+    fn keep<T>(&mut self, done: Result<T, Failure>) -> Result<T, Error> {
+        done.map_err(|failure| {
+            self.0 = Some(failure);
+            Error::Trust(TrustError::NoRoster)
+        })
+    }
+
+    fn explain(self, context: &Context, error: Error) -> Failure {
+        self.0.unwrap_or_else(|| context.explain(error))
+    }
 }
 
 /// Reports what was sealed, and what somebody knows who was removed.

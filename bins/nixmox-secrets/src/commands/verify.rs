@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueHint};
 use nixmox_cli::terminal::{escape, plural};
 use nixmox_cli::{Exit, Failure};
+use nixmox_keyring::pins;
 use nixmox_secrets::Fleet;
 use nixmox_secrets::trust::{Judged, VerifiedFile, verify_file, verify_fleet};
 use nixmox_signing::{AllowedSigners, Delivered, DeliveryError, FleetId};
 use serde_json::{Value, json};
 
 use super::{print, print_json};
+use crate::advice;
 use crate::args::{Args, Evaluate, Trust};
 use crate::context::Context;
-use crate::{advice, pins};
 
 /// The largest file that is verified, in bytes.
 const LIMIT: u64 = 16 * 1024 * 1024;

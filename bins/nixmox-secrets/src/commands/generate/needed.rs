@@ -12,7 +12,6 @@ use nixmox_secrets::{Fleet, master};
 use crate::args::Write;
 use crate::commands::change::once;
 use crate::context::Context;
-use crate::real_nix;
 
 /// Declares what the manifest implies and nothing supplies; what cannot be made is told.
 pub(crate) fn run(context: &Context, write: Write) -> Result<Exit, Failure> {
@@ -53,7 +52,8 @@ pub(crate) fn of_manifest(context: &Context, fleet: &Fleet) -> Result<Vec<Secret
         Failure::new(Exit::NoFile, "this fleet has no service manifest")
             .hint("it is called service-manifest.nix, .toml, .yaml or .json, here or in nixos/")
     })?;
-    let asked = loaded.needs_nix().then(|| real_nix::manifest(&context.root, &path)).flatten();
+    let asked =
+        loaded.needs_nix().then(|| nixmox_instantiate::manifest(&context.root, &path)).flatten();
     let loaded = asked.as_ref().unwrap_or(&loaded);
     let report = check(loaded, &Facts::default());
     match loaded.manifest() {

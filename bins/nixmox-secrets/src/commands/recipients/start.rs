@@ -5,16 +5,17 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nixmox_cli::{Exit, Failure};
-use nixmox_secrets::trust::{Rostered, TrustError, start_roster};
-use nixmox_secrets::{Error, Fleet, Options};
+use nixmox_keyring::pins;
+use nixmox_secrets::trust::{Rostered, start_roster};
+use nixmox_secrets::{Fleet, Options};
 use nixmox_signing::{Admin, PublicKey, Roster, Signer};
 use rand_core::{OsRng, RngCore};
 
 use super::super::print;
-use super::{SigningKey, Start, told};
+use super::{Carried, SigningKey, Start, told};
 use crate::args::Write;
 use crate::context::Context;
-use crate::{pins, signer};
+use crate::signer;
 
 /// Returns the key that was named, or a customary one.
 fn signing_key(key: &SigningKey) -> Result<Box<dyn Signer>, Failure> {
@@ -43,20 +44,15 @@ pub(in crate::commands) fn begin(
     let signer = signing_key(key)?;
     let options = context.options(write.trust, write.evaluate);
     let options = Options { signer: Some(&*signer), ..options };
-    let mut failed = None;
+    let mut carried = Carried::default();
     let made = start_roster(
         &context.root,
         (options, write.dry_run),
-        &mut |fleet| {
-            first(fleet, signer.public()).map_err(|failure| {
-                failed = Some(failure);
-                Error::Trust(TrustError::NoRoster)
-            })
-        },
+        &mut |fleet| carried.keep(first(fleet, signer.public())),
         &mut OsRng,
         Timestamp::now(),
     );
-    let made = made.map_err(|error| failed.take().unwrap_or_else(|| context.explain(error)))?;
+    let made = made.map_err(|error| carried.explain(context, error))?;
     if !write.dry_run {
         let named = key.key.as_deref().and_then(|path| std::path::absolute(path).ok());
         pin(context, &made, named.as_deref())?;

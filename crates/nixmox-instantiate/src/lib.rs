@@ -1,4 +1,14 @@
 //! The installed `nix-instantiate`, for what is beyond the embedded evaluator.
+//!
+//! | to | use |
+//! |---|---|
+//! | evaluate a text that may hold secrets | [`NixInstantiate`], over standard input |
+//! | apply a function to a file of a repository | [`foreign`] |
+//! | learn a group's members, or a manifest's services | [`members`] |
+//! | evaluate a whole manifest | [`manifest`] |
+//!
+//! Every run is restricted: it reads nothing but the tree that it is given, fetches nothing and builds nothing, and
+//! sees no key in its environment. This is what the programs share; the libraries never start a process.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,7 +24,8 @@ const SERVICES: &str = "(m: builtins.concatMap (s: map (n: s + \".\" + n) (built
     [ \"core_services\" \"services\" ])";
 
 /// Evaluates through `nix-instantiate`, with the text on standard input.
-pub(crate) struct NixInstantiate;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NixInstantiate;
 
 impl NixEvaluator for NixInstantiate {
     type Error = io::Error;
@@ -48,8 +59,9 @@ impl NixEvaluator for NixInstantiate {
 
 /// Evaluates a file of somebody else's tree, which may look at nothing but that tree, and fetches nothing.
 ///
-/// `expression` is a function of the file, such as `builtins.attrNames`; the answer is JSON.
-pub(crate) fn foreign(root: &Path, file: &str, expression: &str) -> Option<Vec<u8>> {
+/// `expression` is a function of the file, such as `builtins.attrNames`; the answer is JSON. `file` is a path below
+/// `root`. Nothing when Nix is missing or refuses.
+pub fn foreign(root: &Path, file: &str, expression: &str) -> Option<Vec<u8>> {
     let mut search = std::ffi::OsString::from("nixmox-tree=");
     search.push(root.canonicalize().ok()?);
     let expression = format!("{{ file }}: {expression} (import (<nixmox-tree> + (\"/\" + file)))");
@@ -61,14 +73,14 @@ pub(crate) fn foreign(root: &Path, file: &str, expression: &str) -> Option<Vec<u
 
 /// Asks Nix for the names in a file that holds no secrets: the members of a group, or the services of the manifest.
 /// Nothing when Nix is missing or refuses.
-pub(crate) fn members(root: &Path, file: &RelPath) -> Option<Vec<String>> {
+pub fn members(root: &Path, file: &RelPath) -> Option<Vec<String>> {
     let is_manifest = FILE_NAMES.contains(&file.as_str());
     let expression = if is_manifest { SERVICES } else { "builtins.attrNames" };
     serde_json::from_slice(&foreign(root, file.as_str(), expression)?).ok()
 }
 
-/// Has Nix evaluate the whole manifest; the places in it are not asked for.
-pub(crate) fn manifest(root: &Path, file: &RelPath) -> Option<Loaded> {
+/// Has Nix evaluate the whole manifest; the places in it are not asked for. Nothing when Nix is missing or refuses.
+pub fn manifest(root: &Path, file: &RelPath) -> Option<Loaded> {
     let answer = foreign(root, file.as_str(), "(m: { value = m; positions = [ ]; })")?;
     Some(Loaded::from_nix(std::str::from_utf8(&answer).ok()?, Vec::new()))
 }

@@ -12,22 +12,23 @@ use nixmox_secrets::trust::Pinned;
 use nixmox_signing::{Chain, FleetId};
 use serde_json::{Value, json};
 
-use crate::context::config_dir;
+use crate::config_dir;
 
 /// What is known of one fleet.
-#[derive(Clone)]
-pub(crate) struct Pin {
-    pub(crate) pinned: Pinned,
+#[derive(Debug, Clone)]
+pub struct Pin {
+    /// The last roster that was seen of it.
+    pub pinned: Pinned,
     /// The directories in which it was seen.
     places: BTreeSet<String>,
     /// The key that signs for the user there.
-    pub(crate) signing_key: Option<PathBuf>,
+    pub signing_key: Option<PathBuf>,
 }
 
 /// Finds what is known of the fleet at `root`, whose rosters are `chain`.
 ///
 /// What was seen in this very place counts first: another fleet's roster must not pass here, nor must none.
-pub(crate) fn find(root: &Path, chain: Option<&Chain>) -> Option<Pin> {
+pub fn find(root: &Path, chain: Option<&Chain>) -> Option<Pin> {
     let place = place(root);
     let all = all();
     let here = || all.iter().filter(|pin| pin.places.contains(&place));
@@ -36,8 +37,12 @@ pub(crate) fn find(root: &Path, chain: Option<&Chain>) -> Option<Pin> {
     found.cloned()
 }
 
-/// Remembers the rosters of the fleet at `root`; they were accepted.
-pub(crate) fn remember(root: &Path, chain: &Chain, key: Option<&Path>) -> io::Result<()> {
+/// Remembers the rosters of the fleet at `root`, which were accepted, and the key that signs for the user there.
+///
+/// # Errors
+///
+/// When the file below the user's configuration cannot be written.
+pub fn remember(root: &Path, chain: &Chain, key: Option<&Path>) -> io::Result<()> {
     let Some(mut pinned) = Pinned::of(chain) else { return Ok(()) };
     let old = all().into_iter().find(|pin| pin.pinned.fleet == pinned.fleet);
     let mut places: BTreeSet<String> = [place(root)].into();
@@ -57,7 +62,11 @@ pub(crate) fn remember(root: &Path, chain: &Chain, key: Option<&Path>) -> io::Re
 }
 
 /// Forgets a fleet; tells whether it was known.
-pub(crate) fn forget(fleet: FleetId) -> io::Result<bool> {
+///
+/// # Errors
+///
+/// When the file is there and cannot be removed.
+pub fn forget(fleet: FleetId) -> io::Result<bool> {
     let Some(path) = directory().map(|dir| dir.join(format!("{fleet}.json"))) else {
         return Ok(false);
     };
@@ -112,7 +121,11 @@ fn write(pin: &Pin) -> io::Result<()> {
 }
 
 /// Writes a file of the user's as a whole, readable by him alone; makes its directory.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When the directory cannot be made or the file not written.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let dir = path.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
