@@ -119,7 +119,7 @@ in_host() {
 new_host() {
     local number=$1 seed=$2 dir=$hosts/$1 key upper
     upper=$dir/upper
-    mkdir -p "$upper/etc/ssh" "$upper/etc/testbed" "$dir/work" "$dir/root"
+    mkdir -p "$upper/etc/ssh" "$upper/etc/testbed" "$dir/overlay" "$dir/root"
     key=$upper/etc/ssh/ssh_host_ed25519_key
     ssh-keygen -q -t ed25519 -N '' -C "root@node$number" -f "$key"
     cp "$key.pub" "$dir/host_key.pub"
