@@ -88,8 +88,7 @@ fn a_fleet_whose_check_fails_is_not_deployed() {
 fn a_fleet_that_signs_is_deployed_by_who_knows_its_admins() {
     let operator = Operator::new(1);
     let address = operator.host(1).address();
-    let definition =
-        format!("{{ os = \"nixos\"; deploy = {{ targetHost = \"{address}\"; }}; }}");
+    let definition = format!("{{ os = \"nixos\"; deploy = {{ targetHost = \"{address}\"; }}; }}");
     operator.file("nodes/node1/node.nix", &definition);
     secrets(&operator, &["init"], "").ends(0);
     secrets(&operator, &["set", "node1.token"], "correct horse").ends(0);
