@@ -106,8 +106,8 @@ fn a_fleet_that_signs_is_deployed_by_who_knows_its_admins() {
     fs::remove_dir_all(operator.env.path("home/.config/nixmox")).unwrap();
     operator.systems.set("node1", "revision", "2");
     operator.build();
-    let ran = operator.deploy("").ends(2);
-    assert!(ran.err.contains("roster"), "{ran:#?}");
+    let ran = operator.deploy("").ends(1);
+    assert!(ran.err.contains("the roster of this fleet was never accepted"), "{ran:#?}");
     assert_eq!(operator.host(1).current_system(), systems["node1"]);
 }
 
