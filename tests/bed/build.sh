@@ -1,26 +1,37 @@
 #!/usr/bin/env bash
-# build.sh -- build, once, what the bed's hosts are made of.
+# build.sh -- build, once, what the bed's hosts and machines are made of.
 #
-#   build.sh            everything that hosts.sh needs; what is there and current stays
+#   build.sh            everything that hosts.sh and vm.sh need; what is there and current stays
 #   build.sh clean      remove it
 #
 # In $BED_CACHE (target/bed):
 #   root-bookworm/      a Debian root, made by debootstrap from the mirror that apt uses
 #   userland-bookworm.tar   the part of it that a host needs, the same bytes each time
-#   inputs/             what fleets read: busybox, the client's public key, the tar's hash
+#   kernel.tar          Debian's kernel for clouds, and the modules that a machine needs
+#   inputs/             what fleets read: busybox, the client's public key, the tars' hashes
 #   seed                the path of the disk that hosts start from: seed-HASH
+#   medium/             what machines boot from: installer.iso, installer.squashfs, and kexec.tar
 # Each has a file *.key beside it: the hash of what it was made of.
 
 # shellcheck source=lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/medium.sh
+. "$BED_ROOT/lib/medium.sh"
 
 PACKAGES=(
     nix-bin systemd systemd-sysv udev dbus openssh-client openssh-server openssh-sftp-server sudo iproute2
     busybox-static procps kmod util-linux mount curl ca-certificates xz-utils zstd bzip2 less passwd iputils-ping
+    fdisk e2fsprogs dosfstools grub-pc-bin grub2-common isolinux syslinux-common xorriso kexec-tools squashfs-tools
 )
+
+# What a machine needs to reach its disk, its network, the installer's squashfs and a FAT /boot; what these modules
+# depend on is added.
+MODULES=(virtio_pci virtio_blk virtio_net virtio_rng ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 squashfs overlay loop)
 
 root=$BED_CACHE/root-$BED_SUITE
 tar=$BED_CACHE/userland-$BED_SUITE.tar
+kernel=$BED_CACHE/kernel.tar
+medium=$BED_CACHE/medium
 inputs=$BED_CACHE/inputs
 
 # current THING KEY -- was THING made of what KEY says?
@@ -139,18 +150,60 @@ build_userland() {
     # The store keeps no set-user-id bits; activation makes the wrappers.
     chmod -R u-s,g-s,u+w "$tree"
     find "$tree" -xtype l -delete
-    (cd "$tree" && tar --sort=name --mtime=@1 --owner=0 --group=0 --numeric-owner \
-        --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -cf "$tar.tmp" .)
-    rm -rf "$tree"
-    mv "$tar.tmp" "$tar"
+    pack "$tree" "$tar"
     echo "$key" >"$tar.key"
 }
 
-# The Nix expressions fetch the tar by its hash, so that they evaluate in pure mode, and take the rest from `inputs`.
+# Only unpacked: nothing of it is set up, and no initrd is made.
+build_kernel() {
+    local key tree=$BED_CACHE/kernel downloads package version
+    key=$(cat "$root.key" <(printf '%s\n' "${MODULES[@]}") | hash_of)
+    current "$kernel" "$key" && return
+    note "the machines' kernel"
+    rm -rf "$tree" "$kernel.key"
+    downloads=$root/var/tmp/kernel
+    rm -rf "$downloads"
+    mkdir -p "$downloads" "$tree/modules"
+    package=$(chroot "$root" apt-cache depends --important linux-image-cloud-amd64 |
+        awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
+    chroot "$root" sh -c "cd /var/tmp/kernel && apt-get -o APT::Sandbox::User=root download -qq '$package'" \
+        >>"$root.log" 2>&1 || die "no kernel, see $root.log"
+    dpkg-deb -x "$downloads"/linux-image-*.deb "$downloads/tree"
+    version=${package#linux-image-}
+    cp "$downloads/tree/boot/vmlinuz-$version" "$tree/vmlinuz"
+    printf '%s\n' "$version" >"$tree/version"
+    chroot "$root" depmod -b /var/tmp/kernel/tree "$version"
+    # In modules.order, every module comes after what it depends on.
+    for package in "${MODULES[@]}"; do
+        chroot "$root" modprobe -d /var/tmp/kernel/tree --set-version "$version" --show-depends "$package" || true
+    done 2>>"$root.log" | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r package; do
+        cp "$root$package" "$tree/modules/"
+        basename "$package"
+    done >"$tree/modules.order"
+    [[ -s $tree/modules.order ]] || die "the kernel has no modules"
+    pack "$tree" "$kernel"
+    rm -rf "$downloads"
+    echo "$key" >"$kernel.key"
+}
+
+# pack TREE TAR -- the same bytes for the same tree.
+pack() {
+    (cd "$1" && tar --sort=name --mtime=@1 --owner=0 --group=0 --numeric-owner \
+        --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -cf "$2.tmp" .)
+    rm -rf "$1"
+    mv "$2.tmp" "$2"
+}
+
+# locked TAR -- how the Nix expressions name it.
+locked() {
+    printf '{ "url": "file://%s", "sha256": "%s" }' "$1" "$(sha256sum "$1" | cut -d' ' -f1)"
+}
+
+# The Nix expressions fetch the tars by their hash, so that they evaluate in pure mode, and take the rest from `inputs`.
 build_inputs() {
     local key
     [[ -e $BED_CLIENT_KEY ]] || ssh-keygen -q -t ed25519 -N '' -C bed-client -f "$BED_CLIENT_KEY"
-    key=$(cat "$tar.key" "$BED_CLIENT_KEY.pub" "$(command -v busybox)" | hash_of)
+    key=$(cat "$tar.key" "$kernel.key" "$BED_CLIENT_KEY.pub" "$(command -v busybox)" | hash_of)
     current "$inputs" "$key" && return
     # The static one, since it runs before there is a /lib64.
     ! ldd "$(command -v busybox)" >/dev/null 2>&1 || die "busybox is not static; install busybox-static"
@@ -158,8 +211,7 @@ build_inputs() {
     mkdir -p "$inputs/busybox/bin"
     install -m 755 "$(command -v busybox)" "$inputs/busybox/bin/busybox"
     printf '["%s"]\n' "$(<"$BED_CLIENT_KEY.pub")" >"$inputs/keys.json"
-    printf '{ "userland": { "url": "file://%s", "sha256": "%s" } }\n' "$tar" "$(sha256sum "$tar" | cut -d' ' -f1)" \
-        >"$inputs/lock.json"
+    printf '{ "userland": %s, "kernel": %s }\n' "$(locked "$tar")" "$(locked "$kernel")" >"$inputs/lock.json"
     echo "$key" >"$inputs.key"
 }
 
@@ -197,8 +249,10 @@ case ${1:-} in
     flock 9
     build_root
     build_userland
+    build_kernel
     build_inputs
     build_seed
+    build_medium
     ;;
 clean) rm -rf --one-file-system "$BED_CACHE" ;;
 *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;

@@ -145,7 +145,7 @@ build-users-group =
 warn-dirty = false";
 
 /// Builds what beds are made of, unless it is there and current; `cargo xtask test` has done it before.
-fn base() {
+pub(crate) fn base() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut build = Command::new(scripts().join("build.sh"));
@@ -155,10 +155,10 @@ fn base() {
     });
 }
 
-fn scripts() -> &'static Path {
+pub(crate) fn scripts() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/bed"))
 }
 
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bed")
 }

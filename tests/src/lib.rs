@@ -8,11 +8,12 @@
 //! | sit at its terminal | [`Pty`] |
 //! | find what it left of a secret anywhere | [`TestEnv::holders`] |
 //! | have hosts to deploy to, which can be cut off, reset and broken | [`Bed`], [`Fleet`] |
+//! | have a machine with a blank disk, a boot loader and a kernel of its own | [`Machine`] |
 //! | deploy to one of them and be killed at it | [`Deployment`] |
 //! | deploy to all of them at once, with the library alone | [`Deployer`] |
 //!
 //! Needs Linux with a tmpfs on `/dev/shm`, and strace, git, `setsid` and `script` (Debian: strace, git, util-linux,
-//! bsdutils). Beds need root and more (`docs/testbed.md`). What is missing fails the test.
+//! bsdutils). Beds and machines need root and more (`docs/testbed.md`). What is missing fails the test.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,6 +28,7 @@ mod deployer;
 mod deployment;
 mod env;
 mod fleet;
+mod machine;
 mod program;
 mod pty;
 mod search;
@@ -37,6 +39,7 @@ pub use deployer::{Deployer, is_settled, patience, phase, switch, until};
 pub use deployment::{Deployment, Ended};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
+pub use machine::{Machine, kexec_archive};
 pub use program::{deploy_program, manifest_program, program, sops_program};
 pub use pty::Pty;
 pub use search::{copy_tree, files};

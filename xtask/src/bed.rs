@@ -1,4 +1,4 @@
-//! `cargo xtask bed`: what the hosts of `tests/bed` are made of.
+//! `cargo xtask bed`: what the hosts and machines of `tests/bed` are made of.
 
 use std::process::Command;
 

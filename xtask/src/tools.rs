@@ -7,7 +7,7 @@ use crate::cargo::{Failed, run};
 use crate::say;
 
 /// A program that tests run, and the Debian package that has it.
-const TOOLS: [(&str, &str); 44] = [
+const TOOLS: [(&str, &str); 45] = [
     ("age", "age"),
     ("age-keygen", "age"),
     ("argon2", "argon2"),
@@ -37,6 +37,7 @@ const TOOLS: [(&str, &str); 44] = [
     ("pg_ctlcluster", "postgresql"),
     ("prlimit", "util-linux"),
     ("python3", "python3"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
     ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),

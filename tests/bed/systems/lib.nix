@@ -3,11 +3,11 @@
 # The store paths that these functions make look like NixOS's: `activate`, `bin/switch-to-configuration`, `init`, `etc`,
 # `sw`, `boot.json`, profiles and generations. They behave like NixOS's too, down to the exit codes, as far as a deploy
 # tool can see; see ./toplevel for the scripts. What runs in them is Debian's: a "userland" tree (systemd, openssh, nix)
-# that lies in the store and is linked to /usr.
+# that lies in the store and is linked to /usr, and its kernel.
 {
   # a folder with bin/busybox, a static one: the builder of everything here
   busybox,
-  # userland -> { url, sha256 } of its tar
+  # userland, kernel -> { url, sha256 } of its tar
   lock,
   # the public keys that may log in as root, unless a system says otherwise
   authorizedKeys,
@@ -126,6 +126,28 @@ let
       chmod 555 $out
     '';
 
+  # vmlinuz, modules/*.ko, modules.order, version
+  kernel = unpack "kernel";
+
+  # COMMANDS run before anything else; a variant's may end the boot there.
+  initrdWith =
+    commands:
+    run "initrd"
+      {
+        inherit kernel;
+        init = replaceStrings [ "@initrdCommands@" ] [ commands ] (builtins.readFile ./toplevel/initrd-init.sh);
+      }
+      ''
+        mkdir -p root/bin root/modules root/proc root/sys root/dev root/run root/sysroot $out
+        cp ${tools}/bin/busybox root/bin/busybox
+        cp $kernel/modules/*.ko $kernel/modules.order root/modules/
+        printf '%s\n' "$init" > root/init
+        chmod 755 root/init
+        # Equal inputs give an equal archive: no times, a fixed order.
+        find root -exec touch -h -d @1 {} +
+        (cd root && find . | sort | cpio -o -H newc -R 0:0) | gzip > $out/initrd
+      '';
+
   # The programs in PATH: the userland's, and nixos-version.
   systemPathFor =
     usr:
@@ -208,6 +230,10 @@ let
     reboot-loop.activationScripts.reboot = "sync; reboot -f; sleep 60";
     boot-fails.bootCommands = "echo 'this generation does not boot' >&2; exit 1";
 
+    # A machine's initrd gives up, and the kernel panics and reboots; or it hangs, and waits for the reset button.
+    initrd-panics.initrdCommands = "echo 'this initrd gives up'; exit 1";
+    initrd-hangs.initrdCommands = "echo 'this initrd hangs'; sleep 1000000000";
+
     # Takes its time, and then succeeds.
     slow.activationScripts.slow = "echo 'taking ten seconds'; sleep 10";
 
@@ -229,6 +255,18 @@ let
       # any number: the label's end, and the content of /etc/testbed/revision,
       # so that another revision is another store path
       revision ? 1,
+      # with a kernel and an initrd, so that a machine can boot from it
+      bootable ? false,
+      kernelParams ? (
+        if bootable then
+          [
+            "console=ttyS0"
+            "panic=1"
+            "quiet"
+          ]
+        else
+          [ "quiet" ]
+      ),
       # files below /etc, units, and snippets of the activation script
       etc ? { },
       units ? { },
@@ -244,6 +282,8 @@ let
       targetHost ? name,
       targetUser ? "root",
       tags ? [ ],
+      # the disk that the disko scripts below partition
+      disk ? "/dev/disk/by-id/virtio-disk0",
       ...
     }@args:
     let
@@ -481,6 +521,28 @@ let
           ] ++ map (k: extra.${k}) (attrNames extra))
           (builtins.readFile file);
 
+      # As disko's: they run in an installer, with its programs, and leave the new system's file systems at /mnt.
+      diskHead = "set -e\ndisk=${disk}\n";
+      diskFormat = ''
+        umount -R /mnt 2>/dev/null || true
+        sfdisk -q --wipe always "$disk" <<__end__
+        label: gpt
+        size=1M, type=21686148-6449-6E6F-744E-656564454649, name=grub
+        size=256M, type=uefi, name=boot
+        type=linux, name=root
+        __end__
+        udevadm settle
+        mkfs.vfat -n BOOT /dev/disk/by-partlabel/boot >/dev/null 2>&1
+        mkfs.ext4 -q -F -L nixos /dev/disk/by-partlabel/root
+        udevadm settle
+      '';
+      diskMount = ''
+        mkdir -p /mnt
+        mount /dev/disk/by-partlabel/root /mnt
+        mkdir -p /mnt/boot
+        mount /dev/disk/by-partlabel/boot /mnt/boot
+      '';
+
       toplevel =
         run "nixos-system-${name}-${label}"
           {
@@ -493,6 +555,9 @@ let
             loader = template ./toplevel/install-boot-loader.sh {
               "@installBootLoader@" = effect.installBootLoader or installBootLoader;
             };
+            kernel = if bootable then kernel else "";
+            initrd = if bootable then initrdWith (effect.initrdCommands or "") else "";
+            kernelParams = concatStringsSep " " kernelParams;
             build = builtins.readFile ./toplevel/build.sh;
             systemPath = systemPathFor usr;
           }
@@ -508,6 +573,9 @@ let
             inherit toplevel;
             etc = etcTree;
             userland = usr;
+            formatScript = script "disko-format" (diskHead + diskFormat);
+            mountScript = script "disko-mount" (diskHead + diskMount);
+            diskoScript = script "disko" (diskHead + diskFormat + diskMount);
           };
           nixos = {
             inherit label;
@@ -543,5 +611,8 @@ in
     linkFarm
     script
     textTree
+    kernel
     ;
+  # What the installation medium boots with.
+  initrd = initrdWith "";
 }

@@ -70,6 +70,19 @@ impl Fleet {
         fs::read_dir(farm.trim()).unwrap().map(|entry| system(entry.unwrap())).collect()
     }
 
+    /// Builds something of one node, such as its `diskoScript`; returns its store path.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    #[track_caller]
+    pub fn build_part(&self, node: &str, part: &str) -> String {
+        let mut build = nix("nix-build");
+        let attribute = format!("nixosConfigurations.{node}.config.system.build.{part}");
+        build.args(["--no-out-link", "-A", &attribute]).arg(&self.directory);
+        Ran::new(&build.output().expect("nix-build cannot be run")).ends(0).out.trim().to_owned()
+    }
+
     fn read(&self) -> Value {
         let text = fs::read(self.directory.join("nodes.json")).unwrap();
         serde_json::from_slice(&text).unwrap()

@@ -20,14 +20,26 @@ ln -s "$usr/usr" "$out/systemd"
 printf %s "$label" >"$out/nixos-version"
 printf %s "$system" >"$out/system"
 printf %s "systemd testbed" >"$out/init-interface-version"
-printf %s "quiet" >"$out/kernel-params"
+printf %s "$kernelParams" >"$out/kernel-params"
+
+if [ -n "$kernel" ]; then
+    ln -s "$kernel/vmlinuz" "$out/kernel"
+    ln -s "$kernel" "$out/kernel-modules"
+    ln -s "$initrd/initrd" "$out/initrd"
+fi
 
 # The bootspec (NixOS RFC 125).
+params=
+for param in "init=$out/init" $kernelParams; do
+    params="$params${params:+, }\"$param\""
+done
 cat >"$out/boot.json" <<__end__
 {
   "org.nixos.bootspec.v1": {
     "init": "$out/init",
-    "kernelParams": ["init=$out/init", "quiet"],
+    "initrd": "${initrd:+$initrd/initrd}",
+    "kernel": "${kernel:+$kernel/vmlinuz}",
+    "kernelParams": [$params],
     "label": "$label",
     "system": "$system",
     "toplevel": "$out"
