@@ -156,7 +156,9 @@ fn what_runs_on_the_host_may_be_killed_at_any_time() {
     let request = switch(&failing["node1"]);
     let outcome = thread::scope(|scope| {
         let running = scope.spawn(|| deployer.activate_there(1, &request));
-        until(first, "rolling-back");
+        let unit =
+            "systemctl list-units --no-legend 'nixmox-rollback-*.service' | grep running || true";
+        eventually("it goes back", || !first.sh(unit).is_empty());
         first.sh("systemctl kill --signal=KILL 'nixmox-rollback-*.service'");
         running.join().unwrap()
     });

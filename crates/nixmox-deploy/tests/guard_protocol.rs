@@ -221,6 +221,40 @@ fn an_activation_that_moves_the_profile_is_corrected() {
 }
 
 #[test]
+fn a_log_keeps_the_beginning_and_the_end_of_what_a_step_says() {
+    holds(
+        r#"
+        echo '[ "$1" != test ] || { echo first; yes noise | head -c 9000000; echo; echo last; exit 2; }' >$new/fault
+        prepare a >/dev/null
+        $guard start a >/dev/null
+        is end rolled-back "$(ends a)"
+        log=/var/lib/nixmox/txn/a/log
+        until grep -qx last $log; do sleep 0.1; done
+        is bounded yes "$([ "$(wc -c <$log)" -lt 700000 ] && echo yes || wc -c $log)"
+        for line in first last 'nixmox: the log is cut here; what was written last follows when it is over' \
+            'nixmox: the activation ended: exit-code (2)' 'nixmox: rolled-back (activation)'; do
+            is "$line" 1 "$(grep -cxF "$line" $log)"
+        done
+        settled "$old"
+        "#,
+    );
+}
+
+#[test]
+fn a_system_that_is_against_it_is_not_begun() {
+    holds(
+        r#"
+        echo 'echo checking; echo "not today" >&2; exit 1' >$new/check
+        is refused "error=checks detail=checking not today" "$(prepare a | tr '\n' ' ' | sed 's/  *$//')"
+        is nothing '' "$(cat /var/log/switches)"
+        settled "$old"
+        echo 'echo fine' >$new/check
+        is prepared "phase=prepared" "$(prepare b | head -n 1)"
+        "#,
+    );
+}
+
+#[test]
 fn shellcheck_has_nothing_to_say() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("guard.sh");

@@ -15,8 +15,10 @@ use crate::{Goal, Host, HostError, Outcome, Request, RollbackReason, StorePath};
 const REBOOT: Duration = Duration::from_secs(120);
 /// Between two tries to reach a host that was lost.
 const RETRY: Duration = Duration::from_millis(700);
-/// How much of a log is kept here.
-const LOG: usize = 1 << 20;
+/// How much of a log is passed on; a host keeps less of each step, if it does what it promises.
+const LOG: u64 = 8 << 20;
+/// How much of its end is kept here for reports.
+const END: usize = 64 << 10;
 /// How many of its lines are reported.
 const LINES: usize = 50;
 
@@ -28,10 +30,11 @@ pub(super) struct Drive<'a> {
     pub(super) events: &'a EventSink,
     pub(super) nonce: String,
     transaction: &'a Transaction,
+    /// The end of the log.
     log: Vec<u8>,
     /// How much of the log was read, also what is not kept.
     offset: u64,
-    /// How much of the log was sent as events.
+    /// How much of what is kept was sent as events.
     shown: usize,
     failed_check: Option<String>,
     failed_units: Vec<String>,
@@ -168,14 +171,20 @@ impl<'a> Drive<'a> {
     }
 
     fn read_log(&mut self, news: &[u8]) {
-        self.offset = self.offset.saturating_add(u64::try_from(news.len()).unwrap_or(u64::MAX));
-        let room = LOG.saturating_sub(self.log.len());
-        self.log.extend(news.iter().take(room));
+        let before = self.offset;
+        self.offset = before.saturating_add(u64::try_from(news.len()).unwrap_or(u64::MAX));
+        self.log.extend(news);
         while let Some(line) = self.log.get(self.shown..).and_then(first_line) {
             self.shown += line.len() + 1;
             let text = printable(line);
-            self.events.send(self.host.node(), Happening::Log(text));
+            if before < LOG {
+                self.events.send(self.host.node(), Happening::Log(text));
+            }
         }
+        // Lines that were passed on are kept for reports, the last of them.
+        let old = self.log.len().saturating_sub(END);
+        self.log.drain(..old);
+        self.shown = self.shown.saturating_sub(old);
     }
 
     /// Reads the end of the log, when the host still answers.

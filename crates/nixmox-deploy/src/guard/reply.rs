@@ -56,6 +56,7 @@ impl Reply {
             "no-space" => Refusal::NoSpace { path: detail },
             "no-tool" => Refusal::NoTool { tool: detail },
             "boot" => Refusal::NothingBoots { said: detail },
+            "checks" => Refusal::Checks { said: detail },
             "phase" => Refusal::Phase { phase: detail },
             "early" => Refusal::Early,
             "unconfirmed" => Refusal::Unconfirmed,
@@ -81,6 +82,10 @@ pub struct Probe {
     pub boot_id: String,
     /// Seconds since then.
     pub uptime: u64,
+    /// The system that was committed here last, if any was.
+    pub deployed: Option<StorePath>,
+    /// The revision of the repository that it came from.
+    pub deployed_revision: Option<String>,
     /// The last activation by nixmox, and where it stands.
     pub last: Option<Last>,
 }
@@ -114,6 +119,8 @@ impl Probe {
             generation,
             boot_id: reply.own("boot"),
             uptime: reply.number("uptime")?,
+            deployed: reply.path("deployed").ok(),
+            deployed_revision: reply.text("deployed_revision").map(str::to_owned),
             last,
         })
     }
@@ -275,6 +282,12 @@ pub enum Refusal {
     #[error("the host would not boot: {said}")]
     NothingBoots {
         /// What its loader names.
+        said: String,
+    },
+    /// The new system's own checks are against switching to it.
+    #[error("the new system's own checks refuse: {said}")]
+    Checks {
+        /// The last lines of what they said.
         said: String,
     },
     /// The activation is in a phase where that cannot be done.

@@ -12,6 +12,11 @@ system() {
     : >"$1/init"
     cat >"$1/bin/switch-to-configuration" <<__end__
 #!/bin/sh
+if [ "\$1" = check ]; then
+    [ -e "$1/check" ] || { echo "Usage: \$0 [switch|boot|test|dry-activate]" >&2; exit 1; }
+    . "$1/check"
+    exit 0
+fi
 echo "\${0%/bin/*} \$1" >>/var/log/switches
 exec 9>/run/nixos/switch-to-configuration.lock
 flock -n 9 || exit 1

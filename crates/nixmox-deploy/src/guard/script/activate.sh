@@ -33,8 +33,8 @@ start() {
 
 # activate -- what runs in a control group of its own, and may be killed at any time.
 activate() {
-    exec >>"$dir/log" 2>&1 </dev/null
     asked toplevel || exit 1
+    to_log
     exec "$value/bin/switch-to-configuration" test
 }
 

@@ -16,6 +16,10 @@ profile=/nix/var/nix/profiles/system
 roots=/nix/var/nix/gcroots/nixmox
 switch_lock=/run/nixos/switch-to-configuration.lock
 
+# Bytes of a log that are kept from the beginning of a step, and from its end.
+log_part=262144
+logs_itself=
+
 verb=${1:-}
 txn=${2:-none}
 dir=$state/txn/$txn
@@ -28,7 +32,43 @@ say() {
 
 # note TEXT -- one line for the log, whatever becomes of it.
 note() {
-    printf 'nixmox: %s\n' "$*" >>"$dir/log" 2>/dev/null || true
+    if [ -n "$logs_itself" ]; then
+        printf 'nixmox: %s\n' "$*" 2>/dev/null || true
+    else
+        printf 'nixmox: %s\n' "$*" >>"$dir/log" 2>/dev/null || true
+    fi
+}
+
+# to_log -- from here on, whatever this process and what it becomes write goes to the log: of each step so much from its
+# beginning, and as much from its end. A full disk is no matter of whoever writes.
+to_log() {
+    exec </dev/null
+    _pipe=$run/$txn.$$
+    if ! mkfifo -m 0600 "$_pipe" 2>/dev/null; then
+        exec >>"$dir/log" 2>&1
+        return
+    fi
+    # Each end waits for the other one; only then is the name given up.
+    (
+        exec <"$_pipe" >>"$dir/log" 2>/dev/null 8>&-
+        rm -f "$_pipe"
+        keep_log
+    ) &
+    exec >"$_pipe" 2>&1
+    logs_itself=yes
+}
+
+# keep_log -- what it reads, from its beginning and from its end.
+keep_log() {
+    # It ends when nobody is left who writes, and not before.
+    trap '' HUP INT TERM PIPE XFSZ
+    _size=$(wc -c <"$dir/log") || _size=0
+    # A limit of this process alone; in blocks of 512 bytes.
+    if (ulimit -f $(((_size + log_part) / 512)) && exec cat); then
+        return
+    fi
+    printf '\nnixmox: the log is cut here; what was written last follows when it is over\n'
+    tail -c "$log_part"
 }
 
 # refuse CODE [DETAIL] -- ends, telling the caller why.

@@ -32,7 +32,7 @@ commit() {
 
 # committing -- may be killed anywhere, and may be called again.
 committing() {
-    exec >>"$dir/log" 2>&1 </dev/null
+    to_log
     asked toplevel || exit 1
     new=$value
     asked goal || value=switch

@@ -1,6 +1,6 @@
 # -------------------------------------------------------------------- prepare
 
-tools_needed="awk chmod cp df flock grep head ln mkdir mv nix-env nix-store readlink rm sed sha256sum sleep sync sort tail timeout tr"
+tools_needed="awk cat chmod cp df flock grep head ln mkdir mkfifo mv nix-env nix-store readlink rm sed sha256sum sleep sync sort tail timeout tr wc"
 
 check_tools() {
     for _tool in $tools_needed; do
@@ -56,7 +56,19 @@ check_request() {
     refused=no-space detail=$state
     [ "$(free_kib "$state")" -gt 1024 ] || return 1
     refused=boot detail="the default is $(boot_default)"
-    check_boot_default
+    check_boot_default || return 1
+    refused=checks
+    ask_new_system
+}
+
+# What the new system itself says against being switched to, where it can be asked that: before anything is touched.
+ask_new_system() {
+    _said=$dir/check
+    in_time 60 "$new/bin/switch-to-configuration" check >"$_said" 2>&1 </dev/null 8>&- && return 0
+    # An older NixOS does not know that question.
+    ! grep -q '^Usage: ' "$_said" || return 0
+    detail=$(tail -c 1000 "$_said" | tail -n 3 | tr '\n' ' ')
+    return 1
 }
 
 # What boots has to be there, or a power cut would not lead back to anything.

@@ -11,6 +11,8 @@ probe() {
     say booted "$(readlink -f /run/booted-system || true)"
     say profile "$(readlink "$profile" 2>/dev/null || true)"
     say profile_system "$(readlink -f "$profile" 2>/dev/null || true)"
+    ! value_of "$state/provenance" toplevel || say deployed "$value"
+    ! value_of "$state/provenance" revision || say deployed_revision "$value"
     lock_holder
     [ -z "$holder" ] || say holder "$holder"
     if _last=$(readlink "$state/last" 2>/dev/null); then
@@ -56,10 +58,15 @@ follow() {
         sleep 0.2
         _ticks=$((_ticks - 1))
     done
+    # No more of the log than there was before the state was read: whoever knows a line of it knows its phase.
+    _size=$(wc -c <"$dir/log" 2>/dev/null || echo 0)
     status
-    say size "${_size:-0}"
+    say size "$_size"
     say log ''
-    tail -c "+$((_offset + 1))" "$dir/log" 2>/dev/null | head -c 65536
+    _news=$((_size - _offset))
+    [ "$_news" -gt 0 ] || return 0
+    [ "$_news" -le 65536 ] || _news=65536
+    tail -c "+$((_offset + 1))" "$dir/log" 2>/dev/null | head -c "$_news"
 }
 
 # dry TOPLEVEL -- what its activation would change.

@@ -49,8 +49,8 @@ due() {
 
 # rollback -- back to the system that the snapshot names, by that system's own means.
 rollback() {
-    exec >>"$dir/log" 2>&1 </dev/null
     use_old_tools
+    to_log
     fact old || exit 1
     old=$value
     count_try
