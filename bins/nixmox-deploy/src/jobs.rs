@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nixmox_cli::Failure;
+use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{Goal, Host, Job, Plan, PlannedNode, Provenance, Request, SshFiles, Target};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
@@ -35,24 +35,59 @@ pub(crate) fn jobs(
     how: &How,
     chosen: &BTreeSet<NodeName>,
 ) -> Result<Work, Failure> {
-    let targets = targets(fleet, chosen)?;
-    let listed: Vec<Target> = targets.values().cloned().collect();
-    let files = ssh::files(&args.connect, &listed)?;
+    let mut requests = BTreeMap::new();
     let keys = keys(fleet, plan.goal);
-    let mut jobs = Vec::new();
-    for (node, target) in &targets {
+    for node in chosen {
         let Some(planned) = plan.nodes.get(node) else { continue };
         let request = request(fleet, plan, how, (node, planned), keys.as_ref())?;
+        requests.insert(node.clone(), request);
+    }
+    let lookouts = lookouts(fleet, requests.values())?;
+    let targets = targets(fleet, &chosen.union(&lookouts).cloned().collect())?;
+    let listed: Vec<Target> = targets.values().cloned().collect();
+    let files = ssh::files(&args.connect, &listed)?;
+    let host = |target: &Target| Host::ssh(target, Arc::clone(&files));
+    let lookouts: BTreeMap<NodeName, Arc<Host>> = lookouts
+        .iter()
+        .filter_map(|node| Some((node.clone(), Arc::new(host(targets.get(node)?)))))
+        .collect();
+    let mut jobs = Vec::new();
+    for (node, mut request) in requests {
+        let (Some(planned), Some(target)) = (plan.nodes.get(&node), targets.get(&node)) else {
+            continue;
+        };
+        let peers = checks::peers(&request.checks);
+        request.peers = lookouts.clone();
+        request.peers.retain(|node, _| peers.contains(node));
         jobs.push(Job {
-            host: Host::ssh(target, Arc::clone(&files)),
+            host: host(target),
             build_on_remote: target.build_on_remote,
-            there: false,
+            there: plan.there,
             system: planned.system.clone(),
             request,
             place: planned.place.clone(),
         });
     }
     Ok(Work { jobs, _ssh: files })
+}
+
+/// Lists the nodes that checks look from, all of which the fleet has.
+fn lookouts<'a>(
+    fleet: &Fleet,
+    requests: impl Iterator<Item = &'a Request>,
+) -> Result<BTreeSet<NodeName>, Failure> {
+    let mut lookouts = BTreeSet::new();
+    for request in requests {
+        checks::can_be_made(&request.checks)?;
+        lookouts.extend(checks::peers(&request.checks));
+    }
+    match lookouts.iter().find(|node| !fleet.labels.contains_key(*node)) {
+        Some(unknown) => {
+            let message = format!("a check looks from {unknown}, which is no host of this fleet");
+            Err(Failure::new(Exit::Config, message))
+        }
+        None => Ok(lookouts),
+    }
 }
 
 /// Loads the person's keys where a host's key is being replaced; for nothing else are they needed.
@@ -74,6 +109,9 @@ fn request(
     keys: Option<&Identities>,
 ) -> Result<Request, Failure> {
     let mut list = checks::parse(&how.check)?;
+    if let Some(own) = fleet.settings.get(node) {
+        list.extend(checks::parse(&own.checks)?);
+    }
     list.extend(fleet.services.as_ref().and_then(|services| services.check(node)));
     let mut notes = BTreeMap::new();
     if let Some(revision) = &plan.revision {
@@ -88,6 +126,7 @@ fn request(
         expected: planned.running.clone(),
         patience: checks::patience(how, &list),
         checks: list,
+        peers: BTreeMap::new(),
         secrets,
         provenance: Provenance(notes),
     })

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) use_remote_sudo: bool,
     pub(crate) darwin: bool,
     pub(crate) tags: BTreeSet<String>,
+    /// What has to be true before a new system is kept.
+    pub(crate) checks: Vec<String>,
     /// Where its sealed file lies on the machine, when it does not come with the system.
     pub(crate) sealed_file: Option<String>,
 }
@@ -160,6 +162,7 @@ fn parse(node: &NodeName, fields: BTreeMap<String, Json>) -> Result<Settings, Fa
         use_remote_sudo: flag("useRemoteSudo")?,
         darwin: text("os")?.as_deref() == Some("darwin"),
         tags: texts("tags")?.into_iter().collect(),
+        checks: texts("checks")?,
         sealed_file: text("sealedFile")?,
     })
 }

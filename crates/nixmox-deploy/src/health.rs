@@ -7,10 +7,11 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use nixmox_topology::NodeName;
 use tokio::time::{sleep, timeout};
 
-use crate::Host;
 use crate::event::{EventSink, Happening};
+use crate::{Address, Host, Request};
 
 /// One check of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,17 +50,31 @@ pub enum HealthProbe {
         /// The statuses that are good.
         statuses: Vec<u16>,
     },
+    /// A web server answers over TLS, with a certificate of this name that the machine which looks trusts; asked with
+    /// `curl`, which that machine needs.
+    Https {
+        /// The name in the certificate. The connection is made to the host, whatever the name says elsewhere.
+        name: Address,
+        /// The port.
+        port: NonZeroU16,
+        /// The path with its query.
+        path: String,
+        /// The statuses that are good.
+        statuses: Vec<u16>,
+    },
     /// A command of the shell ends with 0; always run on the host, as root.
     Command(String),
 }
 
 /// Where a check looks from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vantage {
     /// The machine that deploys.
     Deployer,
     /// The host itself.
     Host,
+    /// Another node, one of the request's peers, which reaches the host at the address that it has here.
+    Peer(NodeName),
 }
 
 impl HealthCheck {
@@ -70,28 +85,28 @@ impl HealthCheck {
     }
 }
 
-/// Tries all checks at the same time; returns the name of the first that fails for good.
+/// Tries all checks of a request at the same time; returns the name of the first that fails for good.
 pub(crate) async fn all(
     host: &Host,
-    checks: &[HealthCheck],
+    request: &Request,
     events: &EventSink,
     deadline: Instant,
 ) -> Result<(), String> {
-    let tries = checks.iter().map(|check| one(host, check, events, deadline));
+    let tries = request.checks.iter().map(|check| one(host, request, check, (events, deadline)));
     try_join_all(tries).await.map(drop)
 }
 
 async fn one(
     host: &Host,
+    request: &Request,
     check: &HealthCheck,
-    events: &EventSink,
-    deadline: Instant,
+    (events, deadline): (&EventSink, Instant),
 ) -> Result<(), String> {
     for attempt in 0..check.retries.max(1) {
         if attempt > 0 {
             sleep(check.interval).await;
         }
-        let passed = timeout(check.timeout, once(host, check)).await.unwrap_or(false);
+        let passed = timeout(check.timeout, once(host, request, check)).await.unwrap_or(false);
         events.send(host.node(), Happening::Check { name: check.name.clone(), passed });
         if passed {
             return Ok(());
@@ -103,13 +118,28 @@ async fn one(
     Err(check.name.clone())
 }
 
-async fn once(host: &Host, check: &HealthCheck) -> bool {
-    match (&check.probe, check.from) {
+async fn once(host: &Host, request: &Request, check: &HealthCheck) -> bool {
+    let good =
+        |status: Option<u16>, statuses: &[u16]| status.is_some_and(|s| statuses.contains(&s));
+    match (&check.probe, &check.from) {
+        (HealthProbe::UnitActive(_) | HealthProbe::Command(_), _) | (_, Vantage::Host) => {
+            on_host::passes(host, check, None).await
+        }
+        (_, Vantage::Peer(node)) => match (request.peers.get(node), host.address()) {
+            (Some(peer), Some(address)) => on_host::passes(peer, check, Some(address)).await,
+            _ => false,
+        },
         (HealthProbe::Tcp { port }, Vantage::Deployer) => network::accepts(host, *port).await,
         (HealthProbe::Http { port, path, statuses }, Vantage::Deployer) => {
-            let status = network::http_status(host, *port, path).await;
-            status.is_some_and(|status| statuses.contains(&status))
+            good(network::http_status(host, *port, path).await, statuses)
         }
-        _ => on_host::passes(host, check).await,
+        (HealthProbe::Https { name, port, path, statuses }, Vantage::Deployer) => {
+            good(network::https_status(host, name, (*port, path)).await, statuses)
+        }
     }
+}
+
+/// An address as it stands in a URL.
+fn in_url(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }

@@ -1,11 +1,13 @@
 //! What is asked of one host.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nixmox_topology::NodeName;
 use nixmox_tree::SecretString;
 
-use crate::{HealthCheck, StorePath};
+use crate::{HealthCheck, Host, StorePath};
 
 /// What is to be done with a system on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,8 @@ pub struct Request {
     pub expected: Option<StorePath>,
     /// What has to be true before the system is kept.
     pub checks: Vec<HealthCheck>,
+    /// Other nodes that checks may look from.
+    pub peers: BTreeMap<NodeName, Arc<Host>>,
     /// How long each step may take, and what is accepted.
     pub patience: Patience,
     /// What is put in place before the activation.
@@ -49,6 +53,7 @@ impl Request {
             goal: Goal::Switch,
             expected: None,
             checks: Vec::new(),
+            peers: BTreeMap::new(),
             patience: Patience::default(),
             secrets: None,
             provenance: Provenance::default(),

@@ -32,7 +32,7 @@ pub(super) enum Verdict {
 pub(super) async fn confirm(drive: &Drive<'_>) -> Verdict {
     let deadline = Instant::now() + drive.request.patience.confirmation;
     let checks = async {
-        match health::all(drive.host, &drive.request.checks, drive.events, deadline).await {
+        match health::all(drive.host, drive.request, drive.events, deadline).await {
             Ok(()) => Ok(()),
             Err(check) => Err(Verdict::Unhealthy { check }),
         }

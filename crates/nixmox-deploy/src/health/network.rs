@@ -1,11 +1,14 @@
 //! Checks from the machine that deploys.
 
 use std::num::NonZeroU16;
+use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
-use crate::Host;
+use super::in_url;
+use crate::{Address, Host};
 
 /// How much of an answer is read to find its status.
 const HEAD: u64 = 512;
@@ -31,6 +34,25 @@ pub(super) async fn http_status(host: &Host, port: NonZeroU16, path: &str) -> Op
     let mut head = Vec::new();
     stream.take(HEAD).read_to_end(&mut head).await.ok()?;
     status(&head)
+}
+
+/// Returns the status of the answer over TLS, when the certificate is one of that name and trusted here.
+pub(super) async fn https_status(
+    host: &Host,
+    name: &Address,
+    (port, path): (NonZeroU16, &str),
+) -> Option<u16> {
+    let address = host.address().map_or("localhost", |address| address.as_str());
+    let mut curl = Command::new("curl");
+    // No configuration of the user's, and no way round the host.
+    curl.args(["-q", "--silent", "--noproxy", "*", "--proto", "=https", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_code}", "--connect-to"]);
+    curl.arg(format!("::{}:{port}", in_url(address)));
+    curl.arg("--").arg(format!("https://{}:{port}{path}", in_url(name.as_str())));
+    curl.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = curl.output().await.ok()?;
+    let status = std::str::from_utf8(&output.stdout).ok()?.parse().ok();
+    status.filter(|_| output.status.success())
 }
 
 fn status(head: &[u8]) -> Option<u16> {
