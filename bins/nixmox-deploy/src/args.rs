@@ -1,13 +1,19 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{
+    Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    ValueHint,
+};
 use nixmox_cli::Switches;
 use nixmox_deploy::{OnFailure, Share};
+
+mod given;
 
 /// Bring hosts to what the repository says, in order, and back when they are not well.
 ///
@@ -34,12 +40,36 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Those switches that whoever goes on with the run takes again.
+    #[arg(skip)]
+    pub(crate) given: BTreeMap<String, Vec<Vec<String>>>,
 }
 
 impl Args {
     /// Reads the command line; without a command it is `deploy`.
     pub(crate) fn read() -> Self {
-        Self::parse_from(with_command(std::env::args_os().collect()))
+        Self::of(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(with_command(words))?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        args.given = given::switches(&matches);
+        Ok(args)
+    }
+
+    /// Reads the command line once more, with the switches of a run added to those that it has not.
+    ///
+    /// # Errors
+    ///
+    /// When this version does not know one of them any more.
+    pub(crate) fn with(
+        &self,
+        remembered: &BTreeMap<String, Vec<Vec<String>>>,
+    ) -> Result<Self, clap::Error> {
+        let mut words: Vec<OsString> = std::env::args_os().collect();
+        words.extend(given::words(remembered, &self.given).into_iter().map(OsString::from));
+        Self::of(words)
     }
 }
 
@@ -105,7 +135,7 @@ pub(crate) enum Command {
     /// Have hosts go back whose activation is not over
     Abort(Which),
     /// Show what hosts run
-    Status(Which),
+    Status(Status),
     /// List the runs from here, or the generations of hosts
     History(Which),
     /// Bring hosts back to an earlier generation
@@ -159,6 +189,20 @@ pub(crate) struct From {
     /// How many evaluations run at once, each for its part of the hosts; memory is needed for each.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) eval_jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) nix: NixOptions,
+}
+
+impl From {
+    /// Tells whether it is said where systems come from.
+    pub(crate) fn is_given(&self) -> bool {
+        self.flake.is_some() || self.paths.is_some() || self.build_command.is_some()
+    }
+}
+
+/// How Nix is run here.
+#[derive(ClapArgs, Debug, Clone, Default)]
+pub(crate) struct NixOptions {
     /// Set an option of Nix; may be given several times.
     #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"])]
     pub(crate) option: Vec<String>,
@@ -246,7 +290,8 @@ pub(crate) struct How {
     /// Let a host reboot when it could not go back and sees itself that nobody reaches it.
     #[arg(long)]
     pub(crate) reboot_on_failed_rollback: bool,
-    /// One more check of every host: `unit:NAME`, `tcp:PORT`, `http:PORT/PATH`, `cmd:COMMAND`.
+    /// One more check of every host: `unit:NAME`, `tcp:PORT`, `http:PORT/PATH`, `https:NAME[:PORT]/PATH`,
+    /// `cmd:COMMAND`; with `from:NODE:` in front, another node looks.
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Vec<String>,
     /// Deploy though the check of the fleet's sealed files was not made.
@@ -297,14 +342,18 @@ pub(crate) struct Apply {
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) plan: PathBuf,
     #[command(flatten)]
+    pub(crate) nix: NixOptions,
+    #[command(flatten)]
     pub(crate) how: How,
 }
 
-/// Arguments of `resume`.
+/// Arguments of `resume`: what is not said is as the run was begun.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Resume {
     /// The run; without it the last one.
     pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) nix: NixOptions,
     #[command(flatten)]
     pub(crate) how: How,
 }
@@ -314,6 +363,18 @@ pub(crate) struct Resume {
 pub(crate) struct OneRun {
     /// The run; without it the last one.
     pub(crate) run: Option<String>,
+}
+
+/// Arguments of `status`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Compare with what the hosts should run, which is evaluated; so is what --flake, --paths or --build-command names.
+    #[arg(long)]
+    pub(crate) drift: bool,
+    #[command(flatten)]
+    pub(crate) from: From,
 }
 
 /// Arguments of `rollback`.

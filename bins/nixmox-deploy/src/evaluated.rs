@@ -9,7 +9,7 @@ use nixmox_cli::{Exit, Failure, Progress};
 use nixmox_deploy::{EvaluateError, Flake, Nix, NixError, NixLine, StorePath, System};
 use nixmox_topology::NodeName;
 
-use crate::args::From;
+use crate::args::{From, NixOptions};
 use crate::fleet::Fleet;
 
 /// The systems of nodes, and where they come from.
@@ -22,13 +22,13 @@ pub(crate) struct Systems {
 }
 
 /// Says how Nix is run.
-pub(crate) fn nix(from: &From) -> Nix {
+pub(crate) fn nix(given: &NixOptions) -> Nix {
     let pair = |pair: &[String]| match pair {
         [name, value] => Some((name.clone(), value.clone())),
         _ => None,
     };
     Nix {
-        options: from.option.chunks(2).filter_map(pair).collect(),
+        options: given.option.chunks(2).filter_map(pair).collect(),
         hidden: nixmox_cli::secret_variables(),
     }
 }
@@ -68,7 +68,7 @@ pub(crate) async fn systems(
             progress.say(&text);
         }
     };
-    let found = nix(from).evaluate(&flake, nodes, &say).await;
+    let found = nix(&from.nix).evaluate(&flake, nodes, &say).await;
     drop(progress);
     let found = found.map_err(refused)?;
     Ok(Systems {
@@ -135,7 +135,8 @@ fn pair(line: &str) -> (String, String) {
 /// Lists the nodes of a flake that declares them nowhere else.
 pub(crate) fn configurations(root: &Path) -> Result<BTreeSet<NodeName>, Failure> {
     let reference = root.display().to_string();
-    let found = crate::run::runtime()?.block_on(nix(&From::default()).configurations(&reference));
+    let found =
+        crate::run::runtime()?.block_on(nix(&NixOptions::default()).configurations(&reference));
     found.map_err(refused)
 }
 

@@ -14,6 +14,9 @@ use crate::manifest::Services;
 use crate::settings::{self, Settings};
 use crate::{advice, evaluated, run};
 
+/// Runs whose hosts are known where nothing else names any.
+const REMEMBERED: usize = 50;
+
 /// The nodes of a fleet, and everything that is known of them.
 pub(crate) struct Fleet {
     pub(crate) root: PathBuf,
@@ -59,6 +62,21 @@ impl Fleet {
             services.label(&mut labels);
         }
         Ok(Self { root, repository: Some(repository), services, labels, settings })
+    }
+
+    /// Reads the fleet for questions to hosts: when neither the repository nor `extra` names any, those of the last runs
+    /// are known.
+    pub(crate) fn known(args: &Args, mut extra: BTreeSet<NodeName>) -> Result<Self, Failure> {
+        let found = Self::open(args, &extra);
+        if found.as_ref().is_ok_and(|fleet| !fleet.labels.is_empty()) {
+            return found;
+        }
+        let runs = run::runs(args, &run::root(args))?;
+        let last = runs.list().unwrap_or_default().into_iter().take(REMEMBERED);
+        extra.extend(
+            last.filter_map(|id| runs.plan(&id).ok()).flat_map(|plan| plan.nodes.into_keys()),
+        );
+        if extra.is_empty() { found } else { Self::open(args, &extra) }
     }
 
     fn of(root: PathBuf, nodes: &BTreeSet<NodeName>) -> Self {

@@ -13,6 +13,7 @@ use nixmox_deploy::{
 };
 use nixmox_topology::NodeName;
 use sha2::{Digest, Sha256};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::args::{Args, How};
@@ -116,13 +117,20 @@ pub(crate) fn execute(
     let (stop, stopped) = watch::channel(false);
     let watch = watching(&view, &journal, stopped);
     let ends = runtime()?.block_on(async {
-        tokio::spawn(interruptions(stop, Arc::clone(&view)));
-        nixmox_deploy::deploy(work.jobs, settings, watch).await
+        tokio::select! {
+            () = interrupted_twice(&stop, &view) => None,
+            ends = nixmox_deploy::deploy(work.jobs, settings, watch) => Some(ends),
+        }
     });
-    let ends = ends.map_err(|error| Failure::from_error(Exit::Config, error))?;
     view.finish();
+    let Some(ends) = ends else {
+        view.say("left as it is: hosts that have not kept their new system go back by themselves");
+        view.say(&format!("go on later: nixmox-deploy resume {}", journal.name()));
+        return Ok(Exit::Interrupted);
+    };
+    let ends = ends.map_err(|error| Failure::from_error(Exit::Config, error))?;
     let exit = exit(&ends);
-    journal.end(exit.code());
+    view.end(&journal.end(exit.code()));
     summary::show(args, &ends, &journal)?;
     Ok(exit)
 }
@@ -150,18 +158,25 @@ fn watching(view: &Arc<View>, journal: &Arc<Journal>, stop: watch::Receiver<bool
     Watch { events, build: Arc::new(build), ended: Arc::new(ended), stop }
 }
 
-/// Begins nothing more after the first interruption, and ends at the second: hosts then go back by themselves.
-async fn interruptions(stop: watch::Sender<bool>, view: Arc<View>) {
-    if tokio::signal::ctrl_c().await.is_err() {
+/// Begins nothing more after the first interruption, and returns after the second: whoever was told to work on hosts
+/// then is gone, and they go back by themselves.
+async fn interrupted_twice(stop: &watch::Sender<bool>, view: &View) {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
         return std::future::pending().await;
-    }
-    view.say(
-        "interrupted: what was begun is brought to its end; once more to leave it to the hosts",
-    );
-    let _ = stop.send(true);
-    if tokio::signal::ctrl_c().await.is_ok() {
-        view.finish();
-        process::exit(i32::from(Exit::Interrupted.code()));
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if first {
+            view.say(
+                "interrupted: nothing new is begun, and what was begun is brought to its end; \
+                 once more to leave it to the hosts",
+            );
+            let _ = stop.send(true);
+        }
     }
 }
 

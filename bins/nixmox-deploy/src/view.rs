@@ -80,6 +80,13 @@ impl View {
         }
     }
 
+    /// Tells programs that the run is over.
+    pub(crate) fn end(&self, line: &Line) {
+        if matches!(self.kind, Kind::Json) {
+            out(&json_line(line));
+        }
+    }
+
     /// Says something about the whole run.
     pub(crate) fn say(&self, text: &str) {
         match &self.kind {

@@ -69,6 +69,11 @@ impl Host {
         &self.node
     }
 
+    /// Tells whether commands go through `sudo`.
+    pub(crate) fn uses_sudo(&self) -> bool {
+        self.sudo
+    }
+
     /// Tells whether it is this machine itself.
     pub fn is_local(&self) -> bool {
         matches!(self.way, Way::Local)

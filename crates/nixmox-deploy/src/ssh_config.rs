@@ -174,7 +174,8 @@ fn own_config(
             let _ = writeln!(
                 text,
                 "    HostKeyAlias {}\n    HostKeyAlgorithms ssh-ed25519\n    \
-                 UserKnownHostsFile {known_hosts}\n    GlobalKnownHostsFile /dev/null",
+                 UserKnownHostsFile {known_hosts}\n    GlobalKnownHostsFile /dev/null\n    \
+                 KnownHostsCommand none",
                 target.node
             );
         } else if trust == Trust::AcceptNew {

@@ -10,7 +10,7 @@ use nixmox_topology::NodeName;
 
 use super::print_with;
 use super::status::ask;
-use crate::args::{self, Apply, Args, Deploy, GoalArg, How, MakePlan, Resume};
+use crate::args::{Apply, Args, Command, Deploy, GoalArg, How, MakePlan, Resume};
 use crate::evaluated::{self, Systems};
 use crate::fleet::Fleet;
 use crate::run::{self, Mode};
@@ -44,7 +44,7 @@ pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
         }
     }
     let mode = Mode { build_only: goal.is_none(), ..Mode::default() };
-    begin(args, &fleet, &plan, &deploy.how, (mode, evaluated::nix(&deploy.from)))
+    begin(args, &fleet, plan, &deploy.how, (mode, evaluated::nix(&deploy.from.nix)))
 }
 
 /// Shows what a deployment would do, and writes it to a file.
@@ -123,19 +123,19 @@ pub(crate) fn apply(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
         sealed::check(&fleet)?;
     }
     let mode = Mode { all_as_expected: true, ..Mode::default() };
-    begin(args, &fleet, &plan, &apply.how, (mode, evaluated::nix(&args::From::default())))
+    begin(args, &fleet, plan, &apply.how, (mode, evaluated::nix(&apply.nix)))
 }
 
-/// Goes on with a run that was cut short.
+/// Goes on with a run that was cut short, as it was begun.
 pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
-    let here = Fleet::open(args, &BTreeSet::new());
-    let root = match &here {
-        Ok(fleet) => fleet.root().to_owned(),
-        Err(_) => std::env::current_dir().unwrap_or_default(),
-    };
-    let runs = run::runs(args, &root)?;
+    let runs = run::runs(args, &run::root(args))?;
     let id = run::find(&runs, resume.run.as_deref())?;
     let (journal, plan, verdicts) = runs.reopen(&id).map_err(advice::run)?;
+    let args = &args.with(&plan.switches).map_err(|error| {
+        let message = format!("run {} was begun with switches that are not known", id.as_str());
+        Failure::new(Exit::Usage, message).because(error)
+    })?;
+    let Command::Resume(resume) = &args.command else { return none() };
     let fleet = Fleet::open(args, &plan.nodes.keys().cloned().collect())?;
     let open = |node: &NodeName| !verdicts.get(node).is_some_and(|verdict| verdict.is_good());
     let left: BTreeSet<NodeName> = plan.nodes.keys().filter(|node| open(node)).cloned().collect();
@@ -150,23 +150,24 @@ pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
     rest.nodes.retain(|node, _| left.contains(node));
     rest.nodes.values_mut().for_each(|planned| planned.running = None);
     let work = jobs::jobs(args, &fleet, &rest, &resume.how, &left)?;
-    let mode = Mode { adopt: true, ..Mode::default() };
-    let source = (evaluated::nix(&args::From::default()), plan.source_path);
+    let mode = Mode { adopt: true, build_only: plan.build_only, ..Mode::default() };
+    let source = (evaluated::nix(&resume.nix), plan.source_path);
     run::execute(args, work, (&resume.how, mode), journal, source)
 }
 
 fn begin(
     args: &Args,
     fleet: &Fleet,
-    plan: &Plan,
+    plan: Plan,
     how: &How,
     (mode, nix): (Mode, Nix),
 ) -> Result<Exit, Failure> {
     let chosen = plan.nodes.keys().cloned().collect();
-    let work = jobs::jobs(args, fleet, plan, how, &chosen)?;
+    let plan = Plan { build_only: mode.build_only, switches: args.given.clone(), ..plan };
+    let work = jobs::jobs(args, fleet, &plan, how, &chosen)?;
     let runs = run::runs(args, fleet.root())?;
-    let journal = runs.begin(&run::new_id()?, plan).map_err(advice::run)?;
-    run::execute(args, work, (how, mode), journal, (nix, plan.source_path.clone()))
+    let journal = runs.begin(&run::new_id()?, &plan).map_err(advice::run)?;
+    run::execute(args, work, (how, mode), journal, (nix, plan.source_path))
 }
 
 fn plan_of(
@@ -187,6 +188,9 @@ fn plan_of(
         source: systems.source,
         revision: systems.revision,
         source_path: systems.source_path,
+        there: false,
+        build_only: false,
+        switches: BTreeMap::new(),
         nodes: systems.systems.into_iter().map(node).collect(),
     }
 }

@@ -14,7 +14,7 @@ use crate::{jobs, run, ssh};
 
 /// Runs a command on hosts, all at once; their answers come in the order of their names.
 pub(crate) fn exec(args: &Args, exec: &Exec) -> Result<Exit, Failure> {
-    let fleet = Fleet::open(args, &BTreeSet::new())?;
+    let fleet = Fleet::known(args, BTreeSet::new())?;
     let nodes = fleet.select(args, &exec.which)?;
     let targets = jobs::targets(&fleet, &nodes)?;
     let listed: Vec<_> = targets.values().cloned().collect();

@@ -51,7 +51,7 @@ pub(crate) fn history(args: &Args, which: &Which) -> Result<Exit, Failure> {
     if !named {
         return list_runs(args);
     }
-    let fleet = Fleet::open(args, &BTreeSet::new())?;
+    let fleet = Fleet::known(args, BTreeSet::new())?;
     let nodes = fleet.select(args, which)?;
     let found = ask(args, &fleet, &nodes)?;
     let mut worst = Exit::Ok;
@@ -110,7 +110,11 @@ fn show(args: &Args, node: &NodeName, generations: &Generations) -> Result<(), F
 
 fn list_runs(args: &Args) -> Result<Exit, Failure> {
     let runs = run::runs(args, &run::root(args))?;
-    for id in runs.list().map_err(advice::run)? {
+    let list = runs.list().map_err(advice::run)?;
+    if list.is_empty() && !args.switches.json {
+        super::print(b"nothing was deployed from here yet\n")?;
+    }
+    for id in list {
         let Ok(plan) = runs.plan(&id) else { continue };
         let verdicts = runs.verdicts(&id).map_err(advice::run)?;
         let mut by: BTreeMap<Verdict, usize> = BTreeMap::new();

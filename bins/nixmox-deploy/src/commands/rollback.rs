@@ -17,7 +17,7 @@ use crate::{advice, evaluated, jobs, ssh};
 
 /// Brings hosts back to an earlier generation, guarded as every other activation is.
 pub(crate) fn rollback(args: &Args, rollback: &Rollback) -> Result<Exit, Failure> {
-    let fleet = Fleet::open(args, &BTreeSet::new())?;
+    let fleet = Fleet::known(args, BTreeSet::new())?;
     let nodes = fleet.select(args, &rollback.which)?;
     let places = fleet.places(&nodes);
     let mut planned = BTreeMap::new();
@@ -35,15 +35,15 @@ pub(crate) fn rollback(args: &Args, rollback: &Rollback) -> Result<Exit, Failure
         source: "earlier generations".to_owned(),
         revision: None,
         source_path: None,
+        there: true,
+        build_only: false,
+        switches: args.given.clone(),
         nodes: planned,
     };
-    let mut work = jobs::jobs(args, &fleet, &plan, &rollback.how, &nodes)?;
-    for job in &mut work.jobs {
-        job.there = true;
-    }
+    let work = jobs::jobs(args, &fleet, &plan, &rollback.how, &nodes)?;
     let runs = run::runs(args, fleet.root())?;
     let journal = runs.begin(&run::new_id()?, &plan).map_err(advice::run)?;
-    let source = (evaluated::nix(&args::From::default()), None);
+    let source = (evaluated::nix(&args::NixOptions::default()), None);
     run::execute(args, work, (&rollback.how, Mode::default()), journal, source)
 }
 
@@ -65,7 +65,7 @@ fn earlier(
 
 /// Has hosts go back whose activation is not over.
 pub(crate) fn abort(args: &Args, which: &Which) -> Result<Exit, Failure> {
-    let fleet = Fleet::open(args, &BTreeSet::new())?;
+    let fleet = Fleet::known(args, BTreeSet::new())?;
     let nodes = fleet.select(args, which)?;
     let targets = jobs::targets(&fleet, &nodes)?;
     let listed: Vec<_> = targets.values().cloned().collect();

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_cli::terminal::{Table, width};
 use nixmox_cli::{Exit, Failure};
-use nixmox_deploy::{GuardError, GuardPhase, Probe, each, probe};
+use nixmox_deploy::{GuardError, GuardPhase, Probe, StorePath, each, probe};
 use nixmox_topology::NodeName;
 use serde_json::json;
 
-use crate::args::{Args, Which};
+use crate::args::{Args, Status};
 use crate::fleet::Fleet;
-use crate::{jobs, run, ssh};
+use crate::{evaluated, jobs, run, ssh};
 
 /// What each host answers.
 pub(crate) type Probes = BTreeMap<NodeName, Result<Probe, GuardError>>;
@@ -35,22 +35,33 @@ pub(crate) fn ask(
 }
 
 /// Shows what hosts run, and whether they boot it too.
-pub(crate) fn status(args: &Args, which: &Which) -> Result<Exit, Failure> {
-    let fleet = Fleet::open(args, &BTreeSet::new())?;
-    let nodes = fleet.select(args, which)?;
+pub(crate) fn status(args: &Args, status: &Status) -> Result<Exit, Failure> {
+    let listed = evaluated::paths(&status.from)?.unwrap_or_default();
+    let fleet = Fleet::known(args, listed.into_keys().collect())?;
+    let nodes = fleet.select(args, &status.which)?;
+    let from = &status.from;
+    let compare = status.drift || from.is_given();
+    let wanted: BTreeMap<NodeName, StorePath> = if compare {
+        let systems = run::runtime()?.block_on(evaluated::systems(&fleet, from, &nodes))?;
+        systems.systems.into_iter().map(|(node, system)| (node, system.toplevel)).collect()
+    } else {
+        BTreeMap::new()
+    };
     let probes = ask(args, &fleet, &nodes)?;
     if args.switches.json {
-        let all: serde_json::Map<_, _> =
-            probes.iter().map(|(node, probe)| (node.to_string(), as_json(probe))).collect();
+        let one = |(node, probe): (&NodeName, &Result<Probe, GuardError>)| {
+            (node.to_string(), as_json(probe, wanted.get(node)))
+        };
+        let all: serde_json::Map<_, _> = probes.iter().map(one).collect();
         super::print(format!("{}\n", serde_json::Value::Object(all)).as_bytes())?;
     } else {
-        table(&probes)?;
+        table(&probes, &wanted)?;
     }
     let failed = probes.values().any(Result::is_err);
     Ok(if failed { Exit::HostFailed } else { Exit::Ok })
 }
 
-fn table(probes: &Probes) -> Result<(), Failure> {
+fn table(probes: &Probes, wanted: &BTreeMap<NodeName, StorePath>) -> Result<(), Failure> {
     let mut table = Table::new(["HOST", "RUNS", "GENERATION", "UP", "BOOT", "REMARKS"]);
     for (node, probe) in probes {
         let row = match probe {
@@ -60,7 +71,7 @@ fn table(probes: &Probes) -> Result<(), Failure> {
                 probe.generation.map(|n| n.to_string()).unwrap_or_default(),
                 uptime(probe.uptime),
                 probe.boot_id.chars().take(8).collect(),
-                remarks(probe).join("; "),
+                remarks(probe, wanted.get(node)).join("; "),
             ],
             Err(error) => {
                 let said = format!("cannot be asked: {error}");
@@ -73,11 +84,26 @@ fn table(probes: &Probes) -> Result<(), Failure> {
     super::print_with(|out| table.write(out, columns))
 }
 
-/// What is not as usual on a host.
-fn remarks(probe: &Probe) -> Vec<String> {
+/// The name of a system, with its hash where another one has the same name.
+fn named(path: &StorePath, other: &StorePath) -> String {
+    if path.name() != other.name() {
+        return path.name().to_owned();
+    }
+    path.as_str().trim_start_matches("/nix/store/").to_owned()
+}
+
+/// What is not as usual on a host, and not as it should be.
+fn remarks(probe: &Probe, wanted: Option<&StorePath>) -> Vec<String> {
     let mut remarks = Vec::new();
+    if let Some(wanted) = wanted.filter(|wanted| **wanted != probe.current) {
+        remarks.push(format!("should run {}", named(wanted, &probe.current)));
+    }
     if probe.profile.as_ref().is_some_and(|profile| *profile != probe.current) {
         remarks.push("boots another system than it runs".to_owned());
+    }
+    if let Some(deployed) = probe.deployed.as_ref().filter(|deployed| **deployed != probe.current) {
+        let deployed = named(deployed, &probe.current);
+        remarks.push(format!("drifted: {deployed} was deployed"));
     }
     if let Some(last) = &probe.last
         && !last.standing.phase.is_over()
@@ -111,7 +137,7 @@ fn uptime(seconds: u64) -> String {
     }
 }
 
-fn as_json(probe: &Result<Probe, GuardError>) -> serde_json::Value {
+fn as_json(probe: &Result<Probe, GuardError>, wanted: Option<&StorePath>) -> serde_json::Value {
     match probe {
         Err(error) => json!({ "error": error.to_string() }),
         Ok(probe) => json!({
@@ -121,6 +147,9 @@ fn as_json(probe: &Result<Probe, GuardError>) -> serde_json::Value {
             "generation": probe.generation,
             "bootId": probe.boot_id,
             "uptime": probe.uptime,
+            "deployed": probe.deployed.as_ref().map(|path| path.as_str()),
+            "deployedRevision": probe.deployed_revision,
+            "wanted": wanted.map(|path| path.as_str()),
             "activation": probe.last.as_ref().map(|last| json!({
                 "transaction": last.transaction.as_str(),
                 "phase": phase(last.standing.phase),

@@ -40,7 +40,9 @@ impl Nix {
             if substitute {
                 command.arg("--substitute-on-destination");
             }
-            self.configure(&mut command).arg("--to").arg(format!("ssh://{}", host.node()));
+            // Whoever may become root there need not be trusted by its Nix as well.
+            let sudo = if host.uses_sudo() { "?remote-program=sudo%20-n%20nix-store" } else { "" };
+            self.configure(&mut command).arg("--to").arg(format!("ssh://{}{sudo}", host.node()));
             command.arg(path.as_str()).env("NIX_SSHOPTS", options);
             match run("nix copy", &mut command, lines).await {
                 Ok(_) => return Ok(()),

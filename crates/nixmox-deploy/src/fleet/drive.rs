@@ -101,13 +101,25 @@ impl Run {
                 (node, answer)
             });
         }
-        while let Some(answer) = asking.join_next().await {
+        loop {
+            let answer = tokio::select! {
+                answer = asking.join_next() => answer,
+                () = stopped(self.watch.stop.clone()) => return self.interrupt(),
+            };
             match answer {
-                Ok((node, Ok(answer))) => self.asked(&node, &answer),
-                Ok((node, Err(error))) => self.end(&node, End::Failed(JobError::Probe(error))),
-                Err(_) => {}
+                Some(Ok((node, Ok(answer)))) => self.asked(&node, &answer),
+                Some(Ok((node, Err(error)))) => {
+                    self.end(&node, End::Failed(JobError::Probe(error)));
+                }
+                Some(Err(_)) => {}
+                None => return,
             }
         }
+    }
+
+    /// Nothing was begun on any host: what has not ended is not touched.
+    fn interrupt(&mut self) {
+        self.settle_rest(|_| End::Skipped(Skip::Interrupted));
     }
 
     fn asked(&mut self, node: &NodeName, answer: &work::Answer) {
@@ -146,8 +158,9 @@ impl Run {
 
     /// Builds everything that is needed, and keeps it.
     async fn build(&mut self) {
+        let only = self.settings.build_only;
         let here = |job: &&Arc<Job>| {
-            !job.there && (!job.build_on_remote || job.system.derivation.is_none())
+            !job.there && (only || !job.build_on_remote || job.system.derivation.is_none())
         };
         let open = self.jobs.iter().filter(|(node, _)| !self.ends.contains_key(*node));
         let jobs: Vec<_> = open.map(|(_, job)| job).filter(here).cloned().collect();
@@ -161,7 +174,13 @@ impl Run {
         let settings = Arc::clone(&self.settings);
         let place = (settings.roots.as_path(), settings.limits.build);
         let lines = Arc::clone(&self.watch.build);
-        let built = settings.nix.build(&systems, settings.source.as_ref(), place, &*lines).await;
+        let building = settings.nix.build(&systems, settings.source.as_ref(), place, &*lines);
+        let built = tokio::select! {
+            biased;
+            // Nix was interrupted as well, or is ended with the future.
+            () = stopped(self.watch.stop.clone()) => return self.interrupt(),
+            built = building => built,
+        };
         for job in jobs {
             let error = match &built {
                 Ok(failed) if failed.contains(&job.system.toplevel) => JobError::Build,
@@ -237,6 +256,8 @@ impl Run {
                 self.changes.insert(node.clone(), changes);
                 brought.insert(node);
             }
+            // What was interrupted with this program is no failure of the host.
+            Step::Brought(_, Err(_)) if *self.watch.stop.borrow() => schedule.interrupt(),
             Step::Brought(node, Err(error)) => {
                 schedule.finish(&node, false);
                 self.end(&node, End::Failed(error));

@@ -62,6 +62,8 @@ async fn run_to_end(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // A group of its own: a Ctrl-C at the terminal is for whoever deploys, not for a connection under way.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|source| HostError::Start {

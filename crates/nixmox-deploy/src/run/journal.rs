@@ -186,6 +186,11 @@ impl Journal {
         &self.directory
     }
 
+    /// Returns the run's name.
+    pub fn name(&self) -> &str {
+        self.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     /// Writes an event down; lines of logs also go to a file of the node.
     pub fn event(&self, event: &Event) {
         if let crate::Happening::Log(line) = &event.what {
@@ -212,9 +217,11 @@ impl Journal {
         line
     }
 
-    /// Writes how the run ended.
-    pub fn end(&self, status: u8) {
-        self.write(&Line::End { at: millis(SystemTime::now()), status });
+    /// Writes how the run ended, and returns the line.
+    pub fn end(&self, status: u8) -> Line {
+        let line = Line::End { at: millis(SystemTime::now()), status };
+        self.write(&line);
+        line
     }
 
     /// Adds a line to the log of a node, or to one of the run such as `build`.

@@ -24,6 +24,13 @@ pub struct Plan {
     pub revision: Option<String>,
     /// The flake's source in the store.
     pub source_path: Option<StorePath>,
+    /// Whether the systems are in the hosts' stores already, and nothing is built or copied.
+    pub there: bool,
+    /// Whether the systems are only built.
+    pub build_only: bool,
+    /// The switches that a run was begun with, each with its values for each time that it was given; whoever goes on
+    /// with the run takes them again. They hold no secret.
+    pub switches: BTreeMap<String, Vec<Vec<String>>>,
     /// The nodes.
     pub nodes: BTreeMap<NodeName, PlannedNode>,
 }
@@ -48,6 +55,12 @@ struct File {
     revision: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source_path: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    there: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    build_only: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    switches: BTreeMap<String, Vec<Vec<String>>>,
     nodes: BTreeMap<String, Node>,
 }
 
@@ -76,6 +89,9 @@ impl Plan {
             source: self.source.clone(),
             revision: self.revision.clone(),
             source_path: self.source_path.as_ref().map(ToString::to_string),
+            there: self.there,
+            build_only: self.build_only,
+            switches: self.switches.clone(),
             nodes: nodes.collect(),
         };
         // Nothing in it can fail to be written.
@@ -106,6 +122,9 @@ impl Plan {
             source: file.source,
             revision: file.revision,
             source_path: file.source_path.as_ref().map(path).transpose()?,
+            there: file.there,
+            build_only: file.build_only,
+            switches: file.switches,
             nodes: file.nodes.into_iter().map(node).collect::<Result<_, PlanError>>()?,
         })
     }
@@ -208,6 +227,10 @@ mod tests {
             source: "path:/fleet".into(),
             revision: Some("abc".into()),
             source_path: Some(path("source")),
+            there: true,
+            build_only: true,
+            switches: [("batch".to_owned(), vec![vec!["1".to_owned()], vec!["2".to_owned()]])]
+                .into(),
             nodes: [(node("web"), web)].into(),
         }
     }
