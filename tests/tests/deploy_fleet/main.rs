@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod interrupted;
 mod killed;
+mod looking;
 mod operator;
 mod order;
 mod plans;
+mod reached;
 mod secrets;
 mod selecting;
+mod sources;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Child;
 
-use nixmox_tests::{Bed, BedHost, Fleet, NIX_CONFIG, Ran, TestEnv, deploy_program};
+use nixmox_tests::{Bed, BedHost, Fleet, NIX_CONFIG, Ran, TestEnv, deploy_program, eventually};
+use serde_json::json;
 
 /// Somebody who deploys.
 pub(crate) struct Operator {
@@ -41,7 +43,8 @@ impl Operator {
         let config = self.bed.ssh_config().display().to_string();
         let paths = self.env.path("given/paths").display().to_string();
         let word = |word: &str| word.replace("PATHS", &paths);
-        words.split(' ').map(word).chain(["--ssh-config".to_owned(), config]).collect()
+        // In front, because behind `--` nothing is for the program.
+        ["--ssh-config".to_owned(), config].into_iter().chain(words.split(' ').map(word)).collect()
     }
 
     /// Runs the program; `PATHS` is the file of the systems.
@@ -53,6 +56,19 @@ impl Operator {
     /// Deploys what was built to all hosts, with little patience.
     pub(crate) fn deploy(&self, more: &str) -> Ran {
         self.run(&format!("deploy --all --paths PATHS --dwell 1 {more}").trim().replace("  ", " "))
+    }
+
+    /// Starts the program without waiting for it, as the leader of a process group, as a shell at a terminal does.
+    pub(crate) fn start(&self, words: &str) -> Child {
+        let mut command = self.env.command(deploy_program());
+        command.args(self.arguments(words)).spawn().unwrap()
+    }
+
+    /// Has every activation take so many seconds after it has touched `/run/began`.
+    pub(crate) fn slow(&self, seconds: u32) {
+        let script =
+            format!("[ -z \"${{NIXOS_ACTION:-}}\" ] || {{ touch /run/began; sleep {seconds}; }}");
+        self.systems.set_all("activationScripts", json!({ "slow": script }));
     }
 
     pub(crate) fn host(&self, number: usize) -> BedHost<'_> {
@@ -73,4 +89,9 @@ pub(crate) fn logins(host: BedHost<'_>) -> usize {
 /// How many activations a host knows of.
 pub(crate) fn activations(host: BedHost<'_>) -> usize {
     host.sh("ls /var/lib/nixmox/txn 2>/dev/null | wc -l").trim().parse().unwrap()
+}
+
+/// Waits until a host is being activated.
+pub(crate) fn began(host: BedHost<'_>) {
+    eventually("the activation has begun", || host.has("/run/began"));
 }
