@@ -111,6 +111,38 @@ impl Machine {
     }
 }
 
+/// How a person reaches it.
+impl Machine {
+    /// Writes settings of an ssh client that knows it by its name and accepts one public key, or none.
+    ///
+    /// # Panics
+    ///
+    /// When they cannot be written.
+    pub fn ssh_config(&self, key: Option<&str>) -> PathBuf {
+        let known = self.state.path().join("known_hosts");
+        let line = key.map(|key| format!("[127.0.0.1]:{} {key}\n", self.port));
+        fs::write(&known, line.unwrap_or_default()).unwrap();
+        let config = self.state.path().join("strict_ssh_config");
+        let text = format!(
+            "Host {}\n    HostName 127.0.0.1\n    Port {}\nHost *\n    User root\n    IdentityFile {}\n    \
+             IdentitiesOnly yes\n    UserKnownHostsFile {}\n    GlobalKnownHostsFile /dev/null\n    \
+             StrictHostKeyChecking yes\n    BatchMode yes\n    LogLevel ERROR\n",
+            self.name,
+            self.port,
+            self.client_key().display(),
+            known.display(),
+        );
+        fs::write(&config, text).unwrap();
+        config
+    }
+
+    /// Returns the public key that its sshd has in its file now, `ssh-ed25519 AAAA…`.
+    #[track_caller]
+    pub fn host_key(&self) -> String {
+        self.sh("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")
+    }
+}
+
 /// What can be done to it.
 impl Machine {
     /// Pushes the reset button. Returns at once; see [`Machine::wait`].
@@ -187,17 +219,6 @@ impl Machine {
         self.copy_to_mnt(toplevel);
         self.sh(&format!("system={toplevel}\n{INSTALL}"));
         self.boots_again(|| self.reset());
-    }
-
-    /// Makes GRUB boot a generation once, as the administrator does.
-    ///
-    /// # Panics
-    ///
-    /// When that fails.
-    #[track_caller]
-    pub fn boot_once(&self, generation: usize) {
-        let entry = format!("1>NixOS - Configuration {generation} (testbed)");
-        self.sh(&format!("grub-editenv /boot/grub/grubenv set 'next_entry={entry}' && sync"));
     }
 }
 

@@ -1,13 +1,15 @@
-//! The emulated machines themselves: they do what tests of installations and boot loaders take for granted.
+//! The emulated machines themselves, and what only they can show of a deployment: a new kernel that does not boot.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use nixmox_tests::{Fleet, Machine, kexec_archive};
+use nixmox_tests::{
+    Fleet, Machine, NIX_CONFIG, Ran, TestEnv, deploy_program, eventually, kexec_archive,
+};
 use tempfile::TempDir;
 
 #[test]
-fn a_blank_machine_boots_the_installer_and_an_installed_one_its_disk() {
+fn a_blank_machine_is_installed_and_survives_a_kernel_that_does_not_boot() {
     let here = TempDir::new().unwrap();
     let fleet = Fleet::new(&here.path().join("fleet"), 0);
     fleet.set("machine", "bootable", true);
@@ -26,17 +28,37 @@ fn a_blank_machine_boots_the_installer_and_an_installed_one_its_disk() {
     assert_eq!(machine.boot_default(), first);
     assert_eq!(machine.sh("systemctl is-system-running --wait"), "running");
 
-    // A generation whose initrd gives up: it panics, and boots what it booted before.
+    // It reboots into another system, which is kept.
+    let somebody = Somebody::new(&machine);
+    fleet.set("machine", "revision", 2);
+    let second = fleet.build()["machine"].clone();
+    let boot = machine.boot_id();
+    somebody.deploys(&second).ends(0);
+    assert_ne!(machine.boot_id(), boot);
+    let systems = [machine.booted_system(), machine.profile(), machine.boot_default()];
+    assert_eq!(systems, [&*second; 3]);
+
+    // Its initrd gives up, the kernel panics: it boots what it booted before, and who deploys is told.
     fleet.set("machine", "variant", "initrd-panics");
     let broken = fleet.build()["machine"].clone();
-    machine.copy(&broken);
-    machine.sh(&format!("nix-env -p /nix/var/nix/profiles/system --set {broken}"));
-    machine.sh(&format!("{first}/bin/switch-to-configuration boot"));
-    assert_eq!(machine.boot_default(), first);
-    machine.boot_once(2);
-    machine.boots_again(|| drop(machine.ssh("systemctl reboot")));
+    let said = somebody.deploys(&broken).ends(70);
+    let said = format!("{}{}", said.out, said.err);
+    assert!(said.contains("its new system did not boot, so it booted the old one"), "{said}");
     assert!(machine.console().contains("this initrd gives up"));
-    assert_eq!(machine.booted_system(), first);
+    let systems = [machine.booted_system(), machine.profile(), machine.boot_default()];
+    assert_eq!(systems, [&*second; 3]);
+    assert!(!machine.sh("cat /boot/grub/grub.cfg").contains(&broken), "it is in no menu any more");
+
+    // It hangs: that is all that who deploys can know. It boots the old system when it is reset.
+    fleet.set("machine", "variant", "initrd-hangs");
+    let hanging = fleet.build()["machine"].clone();
+    let said = somebody.deploys_within(&hanging, 60).ends(71);
+    let said = format!("{}{}", said.out, said.err);
+    assert!(said.contains("was lost while it rebooted into the new system"), "{said}");
+    eventually("it hangs", || machine.console().contains("this initrd hangs"));
+    machine.reset();
+    machine.wait();
+    assert_eq!(machine.booted_system(), second);
 
     machine.cut();
     assert_ne!(machine.ssh("true").code, Some(0));
@@ -46,7 +68,44 @@ fn a_blank_machine_boots_the_installer_and_an_installed_one_its_disk() {
         machine.off();
         machine.on_without_medium();
     });
-    assert_eq!(machine.booted_system(), first);
+    assert_eq!(machine.booted_system(), second);
+}
+
+/// Who deploys to a machine, with the real program.
+struct Somebody {
+    env: TestEnv,
+    ssh_config: String,
+}
+
+impl Somebody {
+    fn new(machine: &Machine) -> Self {
+        let mut env = TestEnv::of(deploy_program());
+        env.var("NIX_CONFIG", NIX_CONFIG);
+        let config = machine.ssh_config(Some(&machine.host_key()));
+        Self { env, ssh_config: config.display().to_string() }
+    }
+
+    fn deploys(&self, system: &str) -> Ran {
+        self.deploys_within(system, 300)
+    }
+
+    fn deploys_within(&self, system: &str, seconds: u32) -> Ran {
+        let paths = self.env.give("paths", format!("machine {system}\n"));
+        let limit = seconds.to_string();
+        self.env.run(&[
+            "deploy",
+            "machine",
+            "--paths",
+            &paths,
+            "--ssh-config",
+            &self.ssh_config,
+            "--dwell",
+            "1",
+            "--reboot",
+            "--reboot-timeout",
+            &limit,
+        ])
+    }
 }
 
 #[test]

@@ -95,6 +95,7 @@ pub(crate) fn patience(how: &How, checks: &[HealthCheck]) -> Patience {
         dwell: how.dwell,
         failed_units: how.accept_failed_units,
         reboot_on_failed_rollback: how.reboot_on_failed_rollback,
+        trial: how.reboot.then_some(how.reboot_timeout),
         ..Patience::default()
     }
 }

@@ -59,6 +59,9 @@ fn reason_words(why: &RollbackReason) -> String {
             "the new system could not be made the one that boots".to_owned()
         }
         RollbackReason::Asked => "somebody asked for it".to_owned(),
+        RollbackReason::NotBooted => {
+            "its new system did not boot, so it booted the old one; the console of the host says why".to_owned()
+        }
         RollbackReason::Rebooted => "it was reset or lost power".to_owned(),
         _ => "the host says so".to_owned(),
     }

@@ -24,11 +24,13 @@ const SCRIPT: &str = concat!(
     include_str!("guard/script/state.sh"),
     include_str!("guard/script/units.sh"),
     include_str!("guard/script/system.sh"),
+    include_str!("guard/script/loader.sh"),
     include_str!("guard/script/secrets.sh"),
     include_str!("guard/script/prepare.sh"),
     include_str!("guard/script/activate.sh"),
     include_str!("guard/script/rollback.sh"),
     include_str!("guard/script/commit.sh"),
+    include_str!("guard/script/trial.sh"),
     include_str!("guard/script/report.sh"),
     include_str!("guard/script/main.sh"),
 );

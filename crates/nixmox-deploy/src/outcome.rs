@@ -59,6 +59,8 @@ pub enum RollbackReason {
     CommitFailed,
     /// Somebody asked for it.
     Asked,
+    /// The host did not boot the new system, and booted the old one.
+    NotBooted,
     /// The host was reset or lost power before the system was kept.
     Rebooted,
 }

@@ -81,6 +81,10 @@ pub struct Patience {
     /// Whether the host may reboot into its old system when going back has failed *and* the host itself sees that
     /// it cannot be reached. A client that is gone never makes a host reboot.
     pub reboot_on_failed_rollback: bool,
+    /// Whether the host reboots into the new system before that is kept, and how long that may take. Its loader boots
+    /// the new system once: a kernel that does not boot leaves a host that boots its old system, after a panic or a
+    /// reset. Where the loader cannot do that, this has no effect.
+    pub trial: Option<Duration>,
 }
 
 impl Default for Patience {
@@ -94,6 +98,7 @@ impl Default for Patience {
             rollback: Duration::from_secs(300),
             failed_units: false,
             reboot_on_failed_rollback: false,
+            trial: None,
         }
     }
 }

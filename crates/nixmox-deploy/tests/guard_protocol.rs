@@ -220,6 +220,127 @@ fn an_activation_that_moves_the_profile_is_corrected() {
     );
 }
 
+/// A loader that boots an entry once, and a reboot that is only written down.
+const GRUB: &str = r#"
+    mkdir /boot/grub
+    echo some >/boot/grub/grubenv
+    for system in "$old" "$new"; do
+        cat >"$system/fault" <<__end__
+[ "\$1" != boot ] || cat >/boot/grub/grub.cfg <<__menu__
+if [ "x" ]; then
+  save_env next_entry
+fi
+function nothing {
+  true
+}
+menuentry "NixOS" --class nixos {
+  linux /kernel init=$system/init quiet
+}
+submenu "NixOS - All {configurations}" --class submenu {
+menuentry "NixOS - Configuration 3" {
+  linux /kernel init=$old-of-another-name/init quiet
+}
+menuentry "NixOS - Configuration 2" {
+  linux /kernel init=$new/init
+}
+}
+__menu__
+__end__
+    done
+    "$old/bin/switch-to-configuration" boot
+    : >/var/log/switches
+    # fake NAME BODY
+    fake() {
+        printf '#!/bin/sh\n%s\n' "$2" >"$old/sw/bin/$1"
+        chmod 755 "$old/sw/bin/$1"
+    }
+    fake grub-editenv 'shift; echo "$*" >>/run/grubenv'
+    fake findmnt 'echo ext4 /dev/sda2'
+    fake shutdown 'echo reboot >>/run/reboots'
+    # tries -- until it has begun to reboot.
+    tries() {
+        prepare a trial=yes commit=100 "$@" >/dev/null
+        $guard start a >/dev/null
+        awaits a
+        echo good | $guard confirm a >/dev/null
+        echo good | $guard confirm a >/dev/null
+        $guard commit a >/dev/null
+        _left=100
+        until [ -e /run/reboots ] || [ "$_left" = 0 ]; do
+            sleep 0.1
+            _left=$((_left - 1))
+        done
+        is reboots reboot "$(cat /run/reboots)"
+    }
+    # boots SYSTEM -- as if the machine had come up with it.
+    boots() {
+        sed -i 's/^boot=.*/boot=another/' /var/lib/nixmox/txn/a/state
+        rm -rf /run/nixmox/lock /run/nixmox/secrets.*
+        ln -sfn "$1" /run/current-system
+    }
+    default() {
+        sed -n 's|.*init=\(.*\)/init.*|\1|p' /boot/grub/grub.cfg | head -n 1
+    }
+"#;
+
+#[test]
+fn a_new_kernel_is_booted_once_and_then_kept() {
+    holds(&format!(
+        "{GRUB}{}",
+        r#"
+        tries
+        is phase trying "$($guard status a | sed -n 's/^phase=//p')"
+        is once 'set next_entry=1>1' "$(cat /run/grubenv)"
+        is default "$old" "$(default)"
+        is profile "$old" "$(readlink -f /nix/var/nix/profiles/system)"
+        is generation "$new" "$(readlink /nix/var/nix/profiles/system-2-link)"
+        boots "$new"
+        is phase awaiting "$($guard recover a | sed -n 's/^phase=//p')"
+        is early error=unconfirmed "$($guard commit a | head -n 1)"
+        echo good | $guard confirm a >/dev/null
+        echo good | $guard confirm a >/dev/null
+        $guard commit a >/dev/null
+        is end committed "$(ends a)"
+        is default "$new" "$(default)"
+        is profile "$new" "$(readlink -f /nix/var/nix/profiles/system)"
+        is switches "$new test $old boot $new boot" "$(tr '\n' ' ' </var/log/switches | sed 's/ $//')"
+        "#
+    ));
+}
+
+#[test]
+fn a_new_kernel_that_does_not_boot_leaves_the_old_system() {
+    holds(&format!(
+        "{GRUB}{}",
+        r#"
+        tries
+        boots "$old"
+        is phase rolled-back "$($guard recover a | sed -n 's/^phase=//p')"
+        is reason not-booted "$($guard status a | sed -n 's/^state\.reason=//p')"
+        is default "$old" "$(default)"
+        is profile "$old" "$(readlink -f /nix/var/nix/profiles/system)"
+        is generation '' "$(readlink /nix/var/nix/profiles/system-2-link)"
+        is once 'set next_entry=1>1 unset next_entry' "$(tr '\n' ' ' </run/grubenv | sed 's/ $//')"
+        is next "phase=prepared current=$old" "$(prepare b | tr '\n' ' ' | sed 's/ $//')"
+        "#
+    ));
+}
+
+#[test]
+fn a_loader_that_does_not_forget_is_not_told_to_boot_once() {
+    holds(&format!(
+        "{GRUB}{}",
+        r#"
+        fake findmnt 'echo ext4 /dev/mapper/pool-root'
+        prepare a trial=yes goal=boot >/dev/null
+        $guard commit a >/dev/null
+        is end committed "$(ends a)"
+        is default "$new" "$(default)"
+        is nothing no "$([ -e /run/grubenv ] && echo yes || echo no)"
+        "#
+    ));
+}
+
 #[test]
 fn a_log_keeps_the_beginning_and_the_end_of_what_a_step_says() {
     holds(

@@ -38,6 +38,10 @@ pub(super) struct Drive<'a> {
     shown: usize,
     failed_check: Option<String>,
     failed_units: Vec<String>,
+    /// Whether the host is rebooting into the new system.
+    tries: bool,
+    /// Whether it has ever begun to.
+    tried: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -59,6 +63,8 @@ impl<'a> Drive<'a> {
             shown: 0,
             failed_check: None,
             failed_units: Vec::new(),
+            tries: false,
+            tried: false,
         }
     }
 
@@ -69,8 +75,13 @@ impl<'a> Drive<'a> {
         from: &StorePath,
         begun: Instant,
     ) -> Result<Outcome, ActivationError> {
-        let deadline = Instant::now() + self.longest();
+        let mut deadline = Instant::now() + self.longest(standing.phase);
         loop {
+            let trying = standing.phase == Phase::Trying;
+            if trying != self.tries {
+                (self.tries, self.tried) = (trying, true);
+                deadline = Instant::now() + self.longest(standing.phase);
+            }
             if standing.was_interrupted() {
                 standing = self.again(deadline, &standing, Step::Recover).await?;
                 continue;
@@ -79,7 +90,9 @@ impl<'a> Drive<'a> {
                 Phase::Prepared if self.request.goal == Goal::Boot => Step::Commit,
                 Phase::Prepared => Step::Start,
                 Phase::Awaiting => self.judge().await,
-                Phase::Activating | Phase::Committing | Phase::RollingBack => Step::Follow,
+                Phase::Activating | Phase::Committing | Phase::Trying | Phase::RollingBack => {
+                    Step::Follow
+                }
                 _ => break,
             };
             self.show(&standing, &step);
@@ -89,9 +102,12 @@ impl<'a> Drive<'a> {
         self.outcome(&standing, from, begun)
     }
 
-    /// The longest that everything can take when the host does what it promises.
-    fn longest(&self) -> Duration {
+    /// The longest that everything from a phase on can take when the host does what it promises.
+    fn longest(&self, phase: Phase) -> Duration {
         let patience = &self.request.patience;
+        if phase == Phase::Trying {
+            return patience.trial.unwrap_or(REBOOT);
+        }
         let forth = patience.activation + patience.confirmation + patience.commit;
         forth + patience.rollback * 2 + REBOOT * 2
     }
@@ -214,6 +230,7 @@ impl<'a> Drive<'a> {
     fn show(&self, standing: &Standing, step: &Step) {
         let shown = match (standing.phase, step) {
             (Phase::RollingBack, _) | (_, Step::Abort) => Shown::RollBack,
+            (Phase::Trying, _) => Shown::Reboot,
             (_, Step::Commit) => Shown::Commit,
             (Phase::Prepared, _) => Shown::Activate,
             _ => return,
@@ -228,7 +245,9 @@ impl<'a> Drive<'a> {
         begun: Instant,
     ) -> Result<Outcome, ActivationError> {
         match standing.phase {
-            Phase::Committed if self.request.goal == Goal::Boot => Ok(Outcome::WillBoot),
+            Phase::Committed if self.request.goal == Goal::Boot && !self.tried => {
+                Ok(Outcome::WillBoot)
+            }
             Phase::Committed => Ok(Outcome::Activated {
                 from: from.clone(),
                 took: begun.elapsed(),
@@ -259,6 +278,7 @@ impl<'a> Drive<'a> {
             "not-confirmed" => RollbackReason::NotConfirmed,
             "commit" => RollbackReason::CommitFailed,
             "rebooted" => RollbackReason::Rebooted,
+            "not-booted" => RollbackReason::NotBooted,
             other => match other.strip_prefix("unhealthy:") {
                 Some(check) => RollbackReason::Unhealthy {
                     check: self.failed_check.clone().unwrap_or_else(|| check.to_owned()),
@@ -300,6 +320,7 @@ pub(super) fn lasts(phase: Phase) -> &'static str {
         Phase::Prepared => "it was prepared",
         Phase::Activating => "the new system was activated",
         Phase::Awaiting => "the new system ran, not yet confirmed",
+        Phase::Trying => "it rebooted into the new system, which its loader boots once",
         Phase::Committing => "the new system was made the one that boots",
         Phase::RollingBack => "it went back",
         _ => "nothing was under way",

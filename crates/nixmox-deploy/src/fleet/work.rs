@@ -101,20 +101,27 @@ pub(super) async fn changes(job: &Job, before: &StorePath) -> Vec<PackageChange>
 
 /// Activates, and reboots where that is asked.
 pub(super) async fn go(job: &Job, settings: &Settings, watch: &Watch) -> Result<Outcome, JobError> {
+    let before = match settings.reboot {
+        Some(_) => probe(&job.host).await.map_err(JobError::Probe)?.boot_id,
+        None => String::new(),
+    };
     let outcome = activate(&job.host, &job.request, &watch.events).await?;
     let kept = matches!(outcome, Outcome::Activated { .. } | Outcome::WillBoot);
     let persistent = matches!(job.request.goal, Goal::Switch | Goal::Boot);
     match settings.reboot.filter(|_| kept && persistent) {
-        Some(limit) => reboot(job, watch, limit).await.map(|()| outcome),
+        Some(limit) => reboot(job, watch, limit, &before).await.map(|()| outcome),
         None => Ok(outcome),
     }
 }
 
-/// Reboots a host and waits until it runs its new system in another boot.
-async fn reboot(job: &Job, watch: &Watch, limit: Duration) -> Result<(), JobError> {
+/// Reboots a host and waits until it runs its new system in another boot than the given one; it may do so already.
+async fn reboot(job: &Job, watch: &Watch, limit: Duration, first: &str) -> Result<(), JobError> {
     let wanted = &job.system.toplevel;
-    watch.events.send(job.host.node(), Happening::Phase(Phase::Reboot));
     let before = probe(&job.host).await.map_err(JobError::Probe)?;
+    if before.boot_id != first && before.current == *wanted {
+        return Ok(());
+    }
+    watch.events.send(job.host.node(), Happening::Phase(Phase::Reboot));
     let command = RemoteCommand::new(["systemctl", "reboot"]).map_err(GuardError::from);
     // The connection may end before the answer does.
     let _ = job.host.run_fresh(&command.map_err(JobError::Probe)?).await;

@@ -183,6 +183,8 @@ pub enum Phase {
     Awaiting,
     /// It becomes the one that boots.
     Committing,
+    /// It reboots into the new system, which its loader boots once.
+    Trying,
     /// It is the one that boots.
     Committed,
     /// The old system is activated.
@@ -201,6 +203,7 @@ impl Phase {
             "activating" => Self::Activating,
             "awaiting" => Self::Awaiting,
             "committing" => Self::Committing,
+            "trying" => Self::Trying,
             "committed" => Self::Committed,
             "rolling-back" => Self::RollingBack,
             "rolled-back" => Self::RolledBack,

@@ -35,6 +35,7 @@ pub(super) fn lines(request: &Request, expected: &StorePath) -> String {
     put("rollback", &seconds(patience.rollback));
     put("failed_units", yes_or_no(patience.failed_units));
     put("reboot", yes_or_no(patience.reboot_on_failed_rollback));
+    put("trial", yes_or_no(patience.trial.is_some()));
     if let Some(secrets) = &request.secrets {
         if let Some(sealed) = &secrets.sealed {
             put("path.sealed", &sealed.path);

@@ -80,7 +80,7 @@ restore_pointers() {
     fact profile || value=
     if [ -n "$value" ] && [ "$(readlink "$profile")" != "$value" ]; then
         note "the activation moved the system profile; it goes back to $value"
-        ln -sfn "$value" "$profile.nixmox" && mv -fT "$profile.nixmox" "$profile" && to_disk "${profile%/*}"
+        point_profile "$value"
     fi
 }
 

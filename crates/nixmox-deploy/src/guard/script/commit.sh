@@ -37,6 +37,12 @@ committing() {
     new=$value
     asked goal || value=switch
     _goal=$value
+    if [ "$_goal" != test ] && is_to_be_tried; then
+        commit_secrets && set_profile && try_boot && return
+        note "it cannot be tried"
+        go_back commit
+        return
+    fi
     # A test lasts until the next boot, and so do its files of secrets.
     if [ "$_goal" = test ] || { commit_secrets && set_profile && set_boot; }; then
         finish_commit
@@ -48,6 +54,12 @@ committing() {
 
 set_profile() {
     [ "$(profile_system)" != "$new" ] || return 0
+    # It was tried, and is kept now.
+    if [ -e "$dir/tried" ] && value_of "$dir/made" generation &&
+        [ "$(readlink "${profile%/*}/$value")" = "$new" ]; then
+        point_profile "$value"
+        return
+    fi
     # The name that the generation will have, on the disk before it is there.
     say generation "$(next_generation)" | keep "$dir/made" || return 1
     nix-env -p "$profile" --set "$new" || return 1

@@ -113,9 +113,14 @@ recover_one() {
         launch commit 300 committing || committing
         return 0
     fi
+    if [ "$phase" = trying ] && [ "$(current_system)" = "$new" ]; then
+        tried
+        return 0
+    fi
     fact old || value=
     old=$value
     if [ "$(current_system)" = "$old" ]; then
+        [ "$phase" != trying ] || enter trying not-booted
         restore_secrets
         restore_profile
         restore_boot

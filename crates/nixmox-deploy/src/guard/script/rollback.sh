@@ -42,7 +42,7 @@ due() {
     prepared) go_back asked ;;
     activating) go_back activation ;;
     awaiting) go_back not-confirmed ;;
-    committing) go_back commit ;;
+    committing | trying) go_back commit ;;
     rolling-back) go_back again ;;
     esac
 }
@@ -109,15 +109,18 @@ restore_profile() {
     if [ "$(profile_system)" = "$value" ] && [ "$(readlink "$profile")" = "$_made" ]; then
         fact profile || value=
         [ -n "$value" ] || return 0
-        ln -sfn "$value" "$profile.nixmox" && mv -fT "$profile.nixmox" "$profile" && to_disk "${profile%/*}"
+        point_profile "$value"
         rm -f "${profile%/*}/$_made"
         note "the profile is $value again"
+    elif [ -e "$dir/tried" ]; then
+        drop_generation "$_made"
     fi
 }
 
 # A commit that did not end may have changed what boots.
 restore_boot() {
     restore_pointers
+    [ ! -e "$dir/tried" ] || forget_boot_once || note "the loader may boot the new system once more"
     fact boot_default || value=
     [ -e "$dir/made" ] || [ "$(boot_default)" != "$value" ] || return 0
     # What booted before may have been another system than the one that ran.
@@ -166,7 +169,7 @@ last_resort() {
 abort() {
     phase_now
     case $phase in
-    prepared | activating | awaiting | committing) go_back "${1:-asked}" ;;
+    prepared | activating | awaiting | committing | trying) go_back "${1:-asked}" ;;
     rolling-back) due ;;
     esac
     report_state

@@ -8,28 +8,6 @@ profile_system() {
     readlink -f "$profile" || true
 }
 
-# boot_default -- the system that boots when nobody chooses, as far as its loader can be read.
-boot_default() {
-    if [ -r /boot/loader/loader.conf ]; then
-        _entry=$(awk '$1 == "default" { print $2 }' /boot/loader/loader.conf | tail -n 1)
-        [ -r "/boot/loader/entries/${_entry%.conf}.conf" ] &&
-            init_of "/boot/loader/entries/${_entry%.conf}.conf"
-    elif [ -r /boot/grub/grub.cfg ]; then
-        init_of /boot/grub/grub.cfg
-    elif [ -r /boot/extlinux/extlinux.conf ]; then
-        awk '$1 == "DEFAULT" { wanted = $2 }
-            $1 == "LABEL" { label = $2 }
-            $1 == "APPEND" && label == wanted { print }' /boot/extlinux/extlinux.conf | init_of -
-    elif [ -L /sbin/init ]; then
-        readlink /sbin/init | sed -n 's|^\(/nix/store/[^/]*\)/init$|\1|p'
-    fi
-}
-
-# init_of FILE -- the first system that it names.
-init_of() {
-    sed -n 's|.*[ "=]\{0,1\}init=\(/nix/store/[^/ ]*\)/init.*|\1|p' "$1" | head -n 1
-}
-
 init_link() {
     readlink /sbin/init 2>/dev/null || true
 }
