@@ -227,8 +227,6 @@ const INSTALL: &str = r"set -e
 nix-env --store /mnt -p /mnt/nix/var/nix/profiles/system --set $system
 mkdir -p /mnt/etc /mnt/dev /mnt/proc /mnt/sys /mnt/run
 touch /mnt/etc/NIXOS
-printf '%s
-' 'LABEL=nixos / ext4 defaults 0 1' 'LABEL=BOOT /boot vfat defaults 0 2' >/mnt/etc/fstab
 for directory in dev proc sys; do mount --rbind /$directory /mnt/$directory; done
 mount -t tmpfs tmpfs /mnt/run
 NIXOS_ENTER=1 chroot /mnt $system/activate

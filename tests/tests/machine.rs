@@ -86,7 +86,7 @@ impl Somebody {
     }
 
     fn deploys(&self, system: &str) -> Ran {
-        self.deploys_within(system, 300)
+        self.deploys_within(system, 600)
     }
 
     fn deploys_within(&self, system: &str, seconds: u32) -> Ran {
@@ -102,6 +102,10 @@ impl Somebody {
             "--dwell",
             "1",
             "--reboot",
+            "--confirm-timeout",
+            "600",
+            "--activation-timeout",
+            "600",
             "--reboot-timeout",
             &limit,
         ])

@@ -464,6 +464,17 @@ let
           "testbed/revision" = "${toString revision}\n";
           "testbed/variant" = "${variant}\n";
         }
+        // (
+          if bootable then
+            {
+              "fstab" = ''
+                LABEL=nixos / ext4 defaults 0 1
+                LABEL=BOOT /boot vfat defaults 0 2
+              '';
+            }
+          else
+            { }
+        )
         // etc
         // listToAttrs (
           map (unit: {
@@ -583,6 +594,13 @@ let
           };
         };
         networking.hostName = hostName;
+        disko.devices.disk = if bootable then { main.device = disk; } else { };
+        services.openssh.hostKeys = [
+          {
+            type = "ed25519";
+            path = "/etc/ssh/ssh_host_ed25519_key";
+          }
+        ];
         nixpkgs.hostPlatform = { inherit system; };
         testbed = {
           inherit
