@@ -270,7 +270,7 @@ pub(crate) struct How {
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) copy_jobs: NonZeroUsize,
     /// How many hosts are activated at once.
-    #[arg(long, value_name = "N", default_value = "16")]
+    #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) activate_jobs: NonZeroUsize,
     /// Let hosts fetch what they can from their own caches.
     #[arg(long)]
@@ -294,6 +294,10 @@ pub(crate) struct How {
     /// `cmd:COMMAND`; with `from:NODE:` in front, another node looks.
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Vec<String>,
+    /// For the check of the fleet's sealed files, evaluate the master with the installed `nix-instantiate`; the text goes
+    /// over standard input only.
+    #[arg(long)]
+    pub(crate) nix: bool,
     /// Deploy though the check of the fleet's sealed files was not made.
     #[arg(long)]
     pub(crate) danger_skip_check: bool,

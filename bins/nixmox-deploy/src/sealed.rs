@@ -3,9 +3,11 @@
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{Sealed, SecretFiles};
 use nixmox_hostkey::HostPublicKey;
+use nixmox_instantiate::NixInstantiate;
 use nixmox_keyring::pins;
+use nixmox_nix::ErrorKind;
 use nixmox_secrets::store::RelPath;
-use nixmox_secrets::{Accept, Error, Fleet as Repository, Generation, Options};
+use nixmox_secrets::{Accept, Error, Fleet as Repository, Generation, Options, TextProblem};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 
@@ -24,8 +26,9 @@ pub(crate) fn host_keys(
     }
 }
 
-/// Refuses a fleet whose sealed files are not as they should be. A fleet without a master has none.
-pub(crate) fn check(fleet: &Fleet) -> Result<(), Failure> {
+/// Refuses a fleet whose sealed files are not as they should be. A fleet without a master has none; with `real_nix` an
+/// installed Nix evaluates the master.
+pub(crate) fn check(fleet: &Fleet, real_nix: bool) -> Result<(), Failure> {
     let Some(repository) = &fleet.repository else { return Ok(()) };
     if repository.recipients().is_err() {
         return Ok(());
@@ -40,7 +43,7 @@ pub(crate) fn check(fleet: &Fleet) -> Result<(), Failure> {
         identities: &loaded.identities,
         accept: Accept { roster: pin.map(|pin| pin.pinned), ..Accept::default() },
         ask_nix: &ask,
-        real_nix: None,
+        real_nix: real_nix.then_some(&NixInstantiate),
         interaction: Some(&interaction),
         generation: Generation::default(),
         signer: None,
@@ -49,7 +52,18 @@ pub(crate) fn check(fleet: &Fleet) -> Result<(), Failure> {
     let checked = match nixmox_secrets::check(root, &options) {
         Err(Error::NoMaster { .. }) => return Ok(()),
         checked => checked.map_err(|e| {
-            advice::repository(e).hint("nothing was deployed; see `nixmox-secrets check`")
+            let needs_nix = matches!(
+                &e,
+                Error::Text(TextProblem::Nix { source, .. })
+                    if matches!(source.kind(), ErrorKind::Unsupported(_))
+            );
+            let failure = advice::repository(e);
+            let failure = if needs_nix {
+                failure.hint("with --nix an installed Nix evaluates it, over standard input")
+            } else {
+                failure
+            };
+            failure.hint("nothing was deployed; see `nixmox-secrets check`")
         })?,
     };
     if checked.problems.is_empty() {

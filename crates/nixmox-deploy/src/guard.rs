@@ -100,8 +100,15 @@ pub(crate) enum Line {
 ///
 /// [`GuardError::Host`], or [`GuardError::Malformed`] when the answer makes no sense.
 pub async fn probe(host: &Host) -> Result<Probe, GuardError> {
-    let command = RemoteCommand::script(SCRIPT, ["probe"])?.timeout(QUESTION).limit(64 << 10);
-    Probe::read(&reply(&host.run(&command).await?)?)
+    let limited = |command: RemoteCommand| command.timeout(QUESTION).limit(64 << 10);
+    // A shell reads a file in larger bites than its standard input.
+    let there = RemoteCommand::new(["sh", &script_path(), "probe"])?;
+    let mut output = host.run(&limited(there)).await?;
+    // Shells end with statuses of their own when it is not there.
+    if !output.success() && output.stdout.is_empty() {
+        output = host.run(&limited(RemoteCommand::script(SCRIPT, ["probe"])?)).await?;
+    }
+    Probe::read(&reply(&output)?)
 }
 
 /// One activation on one host.

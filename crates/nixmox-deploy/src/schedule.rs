@@ -22,7 +22,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let number = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-        Self { probe: number(64), build: None, copy: number(8), activate: number(16) }
+        Self { probe: number(64), build: None, copy: number(8), activate: number(64) }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
         return none();
     }
     if !deploy.how.danger_skip_check {
-        sealed::check(&fleet)?;
+        sealed::check(&fleet, deploy.how.nix)?;
     }
     let systems = run::runtime()?.block_on(evaluated::systems(&fleet, &deploy.from, &chosen))?;
     let goal = goal(deploy.goal, &deploy.how);
@@ -120,7 +120,7 @@ pub(crate) fn apply(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     })?;
     let fleet = Fleet::open(args, &plan.nodes.keys().cloned().collect())?;
     if !apply.how.danger_skip_check {
-        sealed::check(&fleet)?;
+        sealed::check(&fleet, apply.how.nix)?;
     }
     let mode = Mode { all_as_expected: true, ..Mode::default() };
     begin(args, &fleet, plan, &apply.how, (mode, evaluated::nix(&apply.nix)))
@@ -143,7 +143,7 @@ pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
         return none();
     }
     if !resume.how.danger_skip_check {
-        sealed::check(&fleet)?;
+        sealed::check(&fleet, resume.how.nix)?;
     }
     // What a host ran when the plan was made is no longer what it runs when it was begun.
     let mut rest = plan.clone();

@@ -208,10 +208,14 @@ impl<'a> Drive<'a> {
         if standing.phase == Phase::None {
             return;
         }
+        let mut line = Line::Shared;
         loop {
             let before = self.offset;
-            if self.follow(Line::Fresh).await.is_err() || self.offset == before {
-                break;
+            match self.follow(line).await {
+                Ok(_) if self.offset == before => break,
+                Ok(_) => {}
+                Err(_) if line == Line::Shared => line = Line::Fresh,
+                Err(_) => break,
             }
         }
     }

@@ -279,8 +279,10 @@ impl Run {
             (node.clone(), Arc::clone(permits), self.current.get(node).cloned());
         let (settings, watch) = (Arc::clone(&self.settings), self.watch.clone());
         tasks.spawn(async move {
-            let _permit = permits.acquire().await;
-            let brought = work::bring(&job, &settings, &watch).await;
+            let permit = permits.acquire().await;
+            let bringing = work::bring(&job, &settings, &watch);
+            let (brought, before) = tokio::join!(bringing, work::closure(&job, before.as_ref()));
+            drop(permit);
             let changes = match (&brought, before) {
                 (Ok(()), Some(before)) => work::changes(&job, &before).await,
                 _ => Vec::new(),

@@ -1,5 +1,6 @@
 //! The steps of one host.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -89,14 +90,15 @@ pub(super) async fn bring(job: &Job, settings: &Settings, watch: &Watch) -> Resu
     brought.map_err(JobError::Copy)
 }
 
+/// Lists the closure of what a host runs, if it can tell.
+pub(super) async fn closure(job: &Job, system: Option<&StorePath>) -> Option<BTreeSet<StorePath>> {
+    closure_on(&job.host, system?).await.ok()
+}
+
 /// Returns what differs between what a host runs and what it is to run, if it can tell.
-pub(super) async fn changes(job: &Job, before: &StorePath) -> Vec<PackageChange> {
-    let before = closure_on(&job.host, before).await;
-    let after = closure_on(&job.host, &job.system.toplevel).await;
-    match (before, after) {
-        (Ok(before), Ok(after)) => package_changes(&before, &after),
-        _ => Vec::new(),
-    }
+pub(super) async fn changes(job: &Job, before: &BTreeSet<StorePath>) -> Vec<PackageChange> {
+    let after = closure(job, Some(&job.system.toplevel)).await;
+    after.map(|after| package_changes(before, &after)).unwrap_or_default()
 }
 
 /// Activates, and reboots where that is asked.

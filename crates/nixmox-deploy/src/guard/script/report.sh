@@ -7,10 +7,14 @@ probe() {
     say version 1
     say boot "$boot"
     say uptime "$uptime"
-    say current "$(current_system)"
-    say booted "$(readlink -f /run/booted-system || true)"
-    say profile "$(readlink "$profile" 2>/dev/null || true)"
-    say profile_system "$(readlink -f "$profile" 2>/dev/null || true)"
+    # One program for three links, where it takes several; every program is a good part of what an answer costs.
+    # shellcheck disable=SC2046  # split on purpose: paths of the store have no spaces
+    set -- $(readlink -f /run/current-system /run/booted-system "$profile" 2>/dev/null)
+    [ $# = 3 ] || set -- "$(current_system)" "$(readlink -f /run/booted-system)" "$(profile_system)"
+    say current "$1"
+    say booted "$2"
+    say profile_system "$3"
+    say profile "$(readlink "$profile" 2>/dev/null)"
     ! value_of "$state/provenance" toplevel || say deployed "$value"
     ! value_of "$state/provenance" revision || say deployed_revision "$value"
     lock_holder
