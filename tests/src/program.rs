@@ -48,9 +48,11 @@ pub fn deploy_program() -> &'static Path {
 }
 
 fn current(name: &str) -> PathBuf {
-    // target/debug/deps/TEST
-    let test = std::env::current_exe().unwrap();
-    let directory = test.ancestors().nth(2).unwrap();
+    // target/debug/deps/TEST, or target/release/BENCH
+    let asking = std::env::current_exe().unwrap();
+    let directory = asking.parent().unwrap();
+    let directory =
+        if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
     let program = directory.join(name);
     if !is_current(&program) {
         build(directory, &format!("{name}-cli"));

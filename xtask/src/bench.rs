@@ -2,7 +2,7 @@
 
 use crate::cargo::{Failed, capture, cargo, root, run as run_cargo};
 
-/// Builds for release, measures what is named (everything without a name), and puts each table between its marks.
+/// Builds for release, measures what is named (everything but deployments without a name), and puts each table between its marks.
 pub(crate) fn run(only: Option<&str>) -> Result<(), Failed> {
     if only.is_none_or(|only| only == "secrets") {
         run_cargo(&mut cargo(&["build", "--release", "--bins", "-p", "nixmox-secrets-cli"]))?;
@@ -11,6 +11,12 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failed> {
     if only.is_none_or(|only| only == "manifest") {
         let measure = ["run", "--release", "-p", "nixmox-benches", "--bin", "manifest"];
         renew_page("manifest", &measure)?;
+    }
+    // Hosts need root and minutes: only when it is asked for.
+    if only == Some("deploy") {
+        run_cargo(&mut cargo(&["build", "--release", "--bins", "-p", "nixmox-deploy-cli"]))?;
+        let measure = ["run", "--release", "-p", "nixmox-benches", "--bin", "deploy", "--"];
+        renew_page("deploy", &[&measure[..], &["--hosts", "50", "--markdown"]].concat())?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ usage: cargo xtask test             install what the tests need, then run all of
        cargo xtask bed              build what hosts of tests are made of, unless it is current
        cargo xtask fuzz [SECONDS [TARGET]]
                                     run every fuzz target, or one (600 seconds each), and keep its corpus
-       cargo xtask bench [secrets|manifest]
+       cargo xtask bench [secrets|manifest|deploy]
                                     measure, and renew the tables in docs/performance.md, or one of them
 ";
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             Err(_) => Err(Failed::new(USAGE)),
         },
         ["bench"] => bench::run(None),
-        ["bench", only @ ("secrets" | "manifest")] => bench::run(Some(only)),
+        ["bench", only @ ("secrets" | "manifest" | "deploy")] => bench::run(Some(only)),
         _ => Err(Failed::new(USAGE)),
     };
     match result {

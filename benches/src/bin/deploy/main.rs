@@ -2,8 +2,9 @@
 //!
 //! | option | effect |
 //! |---|---|
-//! | `--tool PATH` | the program `nixmox-deploy`; without it the one that lies beside this |
+//! | `--tool PATH` | the program `nixmox-deploy`; without it that of this workspace, built as this was |
 //! | `--hosts N` | that many hosts alone, instead of the usual 4, 16 and 50 |
+//! | `--markdown` | for the page: with what other tools take |
 //! | `--rtt DELAY` | with that much more for a round trip (`50ms`); with `--hosts` |
 //! | `--runs N` | takes N samples of each, 5 when left out |
 //!
@@ -40,12 +41,17 @@ struct Plan {
     tool: PathBuf,
     fleets: Vec<(usize, Option<String>)>,
     runs: usize,
+    markdown: bool,
 }
 
 fn plan(args: &[String]) -> Result<Plan, Failure> {
-    let (mut tool, mut hosts, mut rtt, mut runs) = (None, None, None, 5);
+    let (mut tool, mut hosts, mut rtt, mut runs, mut markdown) = (None, None, None, 5, false);
     let mut rest = args.iter();
     while let Some(option) = rest.next() {
+        if option == "--markdown" {
+            markdown = true;
+            continue;
+        }
         let value = rest.next().ok_or_else(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--tool" => tool = Some(PathBuf::from(value).canonicalize()?),
@@ -55,10 +61,10 @@ fn plan(args: &[String]) -> Result<Plan, Failure> {
             other => return Err(format!("no such option: {other}").into()),
         }
     }
-    let beside = std::env::current_exe()?.with_file_name("nixmox-deploy");
     let usual = || vec![(4, None), (16, None), (16, Some("50ms".to_owned())), (50, None)];
     let fleets = hosts.map_or_else(usual, |hosts| vec![(hosts, rtt)]);
-    Ok(Plan { tool: tool.unwrap_or(beside), fleets, runs })
+    let tool = tool.unwrap_or_else(|| nixmox_tests::deploy_program().to_owned());
+    Ok(Plan { tool, fleets, runs, markdown })
 }
 
 fn run(plan: &Plan) -> Result<(), Failure> {
@@ -72,9 +78,14 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         table.push(evaluated_anew(&deployed, plan.runs)?);
         if rtt.is_none() {
             table.push(changed(&deployed, plan.runs, &[])?);
-            table.push(changed(&deployed, plan.runs, &["--activate-jobs", "64"])?);
+            if *hosts > 8 {
+                table.push(changed(&deployed, plan.runs, &["--activate-jobs", "8"])?);
+            }
         }
         std::io::stdout().write_all(table.text().as_bytes())?;
+    }
+    if plan.markdown {
+        std::io::stdout().write_all(table::PEERS.as_bytes())?;
     }
     Ok(())
 }
@@ -90,6 +101,8 @@ fn unchanged(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
     }
     row.processes = deployed.processes()?;
     row.connections = deployed.connections(|| deployed.deploy(&[]).map(drop))?;
+    let (job, serial) = (row.median("job"), row.median("bare ssh to one after the other"));
+    row.wanted = format!("under 2 s, 10 × faster than one after the other: {:.1} ×", serial / job);
     Ok(row)
 }
 
@@ -127,5 +140,9 @@ fn changed(deployed: &Deployed, runs: usize, more: &[&str]) -> Result<Row, Failu
         deployed.next_revision();
         row.time("one host alone", deployed.deploy_one(more)?);
     }
+    let (job, one) = (row.median("job"), row.median("one host alone"));
+    let bandwidth = row.median("its closures alone, over bare ssh to all at once");
+    row.wanted =
+        format!("1.3 × one host alone beside its closures: {:.2} ×", (job - bandwidth) / one);
     Ok(row)
 }
