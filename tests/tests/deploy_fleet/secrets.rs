@@ -83,6 +83,30 @@ fn a_fleet_whose_check_fails_is_not_deployed() {
     assert_eq!(activations(operator.host(1)), 0);
 }
 
+/// A master that is beyond the embedded evaluator needs an installed Nix here too.
+#[test]
+fn a_master_that_needs_nix_is_checked_with_it() {
+    let operator = Operator::new(1);
+    let address = operator.host(1).address();
+    let definition = format!("{{ os = \"nixos\"; deploy = {{ targetHost = \"{address}\"; }}; }}");
+    operator.file("nodes/node1/node.nix", &definition);
+    secrets(&operator, &["init"], "").ends(0);
+    let master = operator.env.give(
+        "master.nix",
+        "{ nodes.node1.token = builtins.hashString \"sha1\" \"correct horse\"; }\n",
+    );
+    let mut editing = operator.env.command(program());
+    editing.args(["edit", "--nix"]).env("EDITOR", format!("cp {master}"));
+    Ran::new(&editing.output().unwrap()).ends(0);
+    take_key(&operator);
+    let systems = operator.build();
+    let ran = operator.deploy("").ends(5);
+    assert!(ran.err.contains("with --nix an installed Nix evaluates it"), "{ran:#?}");
+    assert_eq!(activations(operator.host(1)), 0);
+    operator.deploy("--nix").ends(0);
+    operator.host(1).runs_and_boots(&systems["node1"]);
+}
+
 /// Who has accepted the admins of a fleet deploys it; on another machine they have to be accepted first.
 #[test]
 fn a_fleet_that_signs_is_deployed_by_who_knows_its_admins() {
