@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nixmox_topology::{NodeName, Topology};
 use nixmox_tree::{SecretTree, Value};
@@ -106,12 +108,19 @@ pub(crate) struct Merger<'a> {
     direct: BTreeMap<&'a [NodeName], Level<'a>>,
     /// The levels directly above groups, by the group.
     above: BTreeMap<&'a NodeName, Level<'a>>,
-    laid: usize,
+    /// How many values were laid, by this merger and by those that work beside it.
+    laid: Arc<AtomicUsize>,
 }
 
 impl<'a> Merger<'a> {
     pub(crate) fn new(topology: &'a Topology, nodes: &'a SecretTree) -> Self {
-        Self { topology, nodes, direct: BTreeMap::new(), above: BTreeMap::new(), laid: 0 }
+        let (direct, above) = (BTreeMap::new(), BTreeMap::new());
+        Self { topology, nodes, direct, above, laid: Arc::default() }
+    }
+
+    /// Returns one for other hosts of the same fleet, to work beside this one under the same limit.
+    pub(crate) fn beside(&self) -> Self {
+        Self { laid: Arc::clone(&self.laid), ..Self::new(self.topology, self.nodes) }
     }
 
     /// Merges everything that one host has.
@@ -124,14 +133,14 @@ impl<'a> Merger<'a> {
         let (topology, nodes) = (self.topology, self.nodes);
         let own = nodes.get(host).and_then(Value::as_tree);
         let mut merged = own.map(|tree| written(tree, host)).unwrap_or_default();
-        self.laid += size(&merged);
+        self.laid.fetch_add(size(&merged), Ordering::Relaxed);
         let parents = topology.parents(host);
         let direct = self.direct.entry(parents).or_insert_with(|| Level::of(nodes, parents));
-        lay(&mut merged, direct, &mut self.laid)?;
+        lay(&mut merged, direct, &self.laid)?;
         for group in topology.ancestors(host) {
             let level = self.above.entry(group);
             let level = level.or_insert_with(|| Level::of(nodes, topology.parents(group)));
-            lay(&mut merged, level, &mut self.laid)?;
+            lay(&mut merged, level, &self.laid)?;
         }
         Ok(merged)
     }
@@ -140,10 +149,10 @@ impl<'a> Merger<'a> {
 fn lay<'a>(
     merged: &mut Entries<'a>,
     level: &Level<'a>,
-    laid: &mut usize,
+    laid: &AtomicUsize,
 ) -> Result<(), CascadeError> {
-    *laid += level.size;
-    if *laid > MAX_VALUES {
+    let before = laid.fetch_add(level.size, Ordering::Relaxed);
+    if before.saturating_add(level.size) > MAX_VALUES {
         return Err(CascadeError::TooLarge);
     }
     lay_under(merged, &level.entries);

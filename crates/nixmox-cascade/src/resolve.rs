@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_topology::{Kind, NodeName, Topology};
 use nixmox_tree::{SecretTree, Value};
+use rayon::prelude::*;
 
 use crate::error::{CascadeError, MAX_DEPTH};
 use crate::merge::{Entries, Merger, Piece};
+
+/// How many hosts are merged on one core before another is worth its start; what they share is merged once.
+const SHARE: usize = 128;
 
 /// Resolves what every counted host is delivered.
 ///
@@ -20,12 +24,16 @@ pub fn resolve(
     nodes: &SecretTree,
 ) -> Result<BTreeMap<NodeName, SecretTree>, CascadeError> {
     check(topology, nodes)?;
-    let mut merger = Merger::new(topology, nodes);
-    topology
-        .hosts()
-        .filter(|host| counts(topology, nodes, host))
-        .map(|host| Ok((host.clone(), delivered(&merger.host(host)?))))
-        .collect()
+    let hosts: Vec<_> = topology.hosts().filter(|host| counts(topology, nodes, host)).collect();
+    let first = Merger::new(topology, nodes);
+    let resolved: Vec<Result<Vec<_>, CascadeError>> = hosts
+        .par_chunks(SHARE)
+        .map(|some| {
+            let mut merger = first.beside();
+            some.iter().map(|host| Ok(((*host).clone(), delivered(&merger.host(host)?)))).collect()
+        })
+        .collect();
+    Ok(resolved.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Merges everything that one host has, hidden keys and empty sets among it.
