@@ -1,9 +1,9 @@
 //! Installed programs that know more: Nix, bash, Caddy.
 
-use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_manifest::{Judge, Loaded, SourceFile, wrap};
@@ -68,7 +68,7 @@ pub(crate) struct Program {
     arguments: &'static [&'static str],
     /// What comes before and after a text: a program may read whole files only.
     frame: (&'static str, &'static str),
-    missing: Cell<bool>,
+    missing: AtomicBool,
 }
 
 impl Program {
@@ -88,12 +88,12 @@ impl Program {
         arguments: &'static [&'static str],
         frame: (&'static str, &'static str),
     ) -> Self {
-        Self { name, arguments, frame, missing: Cell::new(false) }
+        Self { name, arguments, frame, missing: AtomicBool::new(false) }
     }
 
     /// Demands that the program was there whenever it was asked.
     pub(crate) fn present(&self) -> Result<(), Failure> {
-        if self.missing.get() {
+        if self.missing.load(Ordering::Relaxed) {
             return Err(Failure::new(Exit::Failure, format!("{} cannot be run", self.name))
                 .hint(format!("--tools asks it: install {}, or leave --tools out", self.name)));
         }
@@ -127,7 +127,7 @@ impl Judge for Program {
                 Err(format!("{} refuses it: {}", self.name, self.mapped_back(last)))
             }
             Err(_) => {
-                self.missing.set(true);
+                self.missing.store(true, Ordering::Relaxed);
                 Ok(())
             }
         }

@@ -13,6 +13,8 @@ mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use crate::finding::{Code, Finding, Severity};
 use crate::load::Loaded;
 use crate::model::Manifest;
@@ -47,9 +49,9 @@ pub struct Facts<'a> {
     /// What the hypervisor has.
     pub capacity: Option<Capacity>,
     /// A shell that reads commands and runs none.
-    pub shell: Option<&'a dyn Judge>,
+    pub shell: Option<&'a (dyn Judge + Sync)>,
     /// A Caddy that reads the body of a site.
-    pub caddy: Option<&'a dyn Judge>,
+    pub caddy: Option<&'a (dyn Judge + Sync)>,
     /// Whether unknown fields are errors.
     pub strict: bool,
 }
@@ -101,9 +103,12 @@ pub fn check(loaded: &Loaded, facts: &Facts<'_>) -> Report {
     let mut findings = loaded.findings().to_vec();
     if let Some(manifest) = loaded.manifest() {
         let context = Context::new(manifest, facts);
-        for family in FAMILIES {
-            family(&context, &mut findings);
-        }
+        let families = FAMILIES.par_iter().map(|family| {
+            let mut found = Vec::new();
+            family(&context, &mut found);
+            found
+        });
+        findings.extend(families.collect::<Vec<_>>().into_iter().flatten());
     }
     for finding in &mut findings {
         if facts.strict && finding.code == Code::M003 {

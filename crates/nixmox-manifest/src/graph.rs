@@ -5,13 +5,13 @@ mod order;
 
 pub use order::Waves;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use serde::Serialize;
 
 use crate::model::{Manifest, Section};
 use crate::source::Place;
-use crate::view::{DATABASE_SERVER, PROXY_SERVER, View, provider};
+use crate::view::{DATABASE_SERVER, Listed, PROXY_SERVER, View, provider};
 
 /// Why a service needs another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,21 +91,29 @@ impl Graph {
             let vertex = Vertex { section: service.section, enabled: service.enabled() };
             graph.vertices.entry(service.name.to_owned()).or_insert(vertex);
         }
-        let mut seen = BTreeSet::new();
-        for edge in view.services.iter().flat_map(edges) {
-            if seen.insert((edge.from.clone(), edge.to.clone(), edge.reason)) {
-                graph.add(edge);
+        let mut seen = HashSet::new();
+        for service in &view.services {
+            for needed in needed(service) {
+                if seen.insert((service.name, needed.to, needed.reason)) {
+                    graph.add(service.name, &needed);
+                }
             }
         }
         graph
     }
 
     /// Adds an edge, if it leads to a service that exists.
-    fn add(&mut self, edge: Edge) {
-        if self.vertices.contains_key(&edge.to) {
-            self.out.entry(edge.from.clone()).or_default().push(self.edges.len());
-            self.edges.push(edge);
+    fn add(&mut self, from: &str, needed: &Needed<'_>) {
+        if !self.vertices.contains_key(needed.to) {
+            return;
         }
+        match self.out.get_mut(from) {
+            Some(out) => out.push(self.edges.len()),
+            None => drop(self.out.insert(from.to_owned(), vec![self.edges.len()])),
+        }
+        let Needed { to, reason, place, orders } = *needed;
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.edges.push(Edge { from, to, reason, place, orders });
     }
 
     /// Lists the services.
@@ -190,25 +198,27 @@ fn back<'g>(came: &BTreeMap<&str, &'g Edge>, last: &'g Edge, from: &str) -> Vec<
     path
 }
 
+/// What a service needs, as [`Edge`] has it.
+struct Needed<'m> {
+    to: &'m str,
+    reason: Reason,
+    place: Place,
+    orders: bool,
+}
+
 /// Lists what a service needs.
-fn edges(service: &crate::view::Listed<'_>) -> Vec<Edge> {
+fn needed<'m>(service: &Listed<'m>) -> Vec<Needed<'m>> {
     let from = service.name;
     let app = !service.is_core();
-    let edge = |to: &str, reason, place, orders| Edge {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        reason,
-        place,
-        orders,
-    };
-    let declared =
-        service.depends_on().map(|name| edge(&name.value, Reason::Declared, name.place, true));
+    let needed = |to, reason, place, orders| Needed { to, reason, place, orders };
+    let declared = service.depends_on();
+    let declared = declared.map(|name| needed(&name.value, Reason::Declared, name.place, true));
     let database = service.databases().into_iter().take(1);
     let database =
-        database.map(|held| edge(DATABASE_SERVER, Reason::Database, held.database.key, true));
+        database.map(|held| needed(DATABASE_SERVER, Reason::Database, held.database.key, true));
     let proxy = service.proxies().filter(|_| from != PROXY_SERVER);
-    let proxy = proxy.map(|proxies| edge(PROXY_SERVER, Reason::Proxy, proxies.key, app));
+    let proxy = proxy.map(|proxies| needed(PROXY_SERVER, Reason::Proxy, proxies.key, app));
     let logins = service.logins().into_iter().filter(|(_, auth)| provider(auth) != from);
-    let logins = logins.map(|(_, auth)| edge(provider(auth), Reason::Auth, auth.key, app));
+    let logins = logins.map(|(_, auth)| needed(provider(auth), Reason::Auth, auth.key, app));
     declared.chain(database).chain(proxy).chain(logins).collect()
 }

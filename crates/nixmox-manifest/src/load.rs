@@ -53,6 +53,8 @@ impl Loaded {
             Ok((sources, node)) => {
                 let mut decoder = Decoder::default();
                 let manifest = Manifest::decode(&node, &mut decoder);
+                // Thousands of small parts take a while to be freed; nobody has to wait for that.
+                rayon::spawn(move || drop(node));
                 Self { sources, manifest, findings: decoder.findings, needs_nix: false }
             }
             Err(unread) => Self {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Waves};
 use crate::model::{Manifest, Section};
 use crate::view::{Listed, View};
 
@@ -139,17 +140,12 @@ impl Plan {
     pub fn new(manifest: &Manifest) -> Self {
         let view = View::new(manifest);
         let graph = Graph::new(manifest);
-        let mut stuck = BTreeSet::new();
-        let phases = Stage::ALL.map(|stage| {
+        let phases = Stage::ALL.par_iter().map(|&stage| {
             let members = members(&view, stage);
-            let waves = match stage {
-                Stage::Core | Stage::Applications => {
-                    let ordered = graph.waves(&members);
-                    stuck.extend(ordered.stuck);
-                    ordered.waves
-                }
-                _ if members.is_empty() => Vec::new(),
-                _ => vec![members.into_iter().collect()],
+            let Waves { waves, stuck } = match stage {
+                Stage::Core | Stage::Applications => graph.waves(&members),
+                _ if members.is_empty() => Waves::default(),
+                _ => Waves { waves: vec![members.into_iter().collect()], ..Waves::default() },
             };
             let on_failure = match stage {
                 Stage::Applications => OnFailure::SkipDependents,
@@ -157,12 +153,14 @@ impl Plan {
             };
             let step = |name: String| step(&view, &graph, stage, &name);
             let waves = waves.into_iter().map(|wave| wave.into_iter().map(step).collect());
-            Phase { stage, on_failure, waves: waves.collect() }
+            (Phase { stage, on_failure, waves: waves.collect() }, stuck)
         });
+        let (phases, stuck): (Vec<_>, Vec<_>) = phases.unzip();
         let names = view.services.iter().filter(|service| service.enabled());
         let names = names.map(|service| service.name.to_owned());
         let dependents = reverse(&graph, names.collect());
-        Self { patience: patience(manifest), phases: phases.into(), stuck, dependents }
+        let stuck = stuck.into_iter().flatten().collect();
+        Self { patience: patience(manifest), phases, stuck, dependents }
     }
 
     /// Tells what a failure of a service in a stage leaves to do.
