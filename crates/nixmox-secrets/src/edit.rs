@@ -86,7 +86,7 @@ pub fn change(
     let mut locked = store.lock()?;
     let recovered = locked.recover()?;
     let (fleet, master) = open(root, &options)?;
-    check_trust(request((&fleet, &master), &master.text, &options, None))?;
+    let mut base = Some(check_trust(request((&fleet, &master), &master.text, &options, None))?);
     let mut text = master.text.clone();
     let mut problem = None;
     loop {
@@ -96,7 +96,12 @@ pub fn change(
             return Ok(Outcome { report: None, written: Vec::new(), recovered });
         };
         text = written;
-        let planned = Plan::new(request((&fleet, &master), &text, &options, None), rng, now);
+        let request = request((&fleet, &master), &text, &options, None);
+        // What has changed meanwhile is noticed by the commit; then it is read again.
+        let planned = match base.take() {
+            Some(base) => Plan::on(base, request, rng, now),
+            None => Plan::new(request, rng, now),
+        };
         match planned.and_then(|plan| carry_out(&mut locked, plan)) {
             Ok((report, written)) => {
                 return Ok(Outcome { report: Some(report), written, recovered });

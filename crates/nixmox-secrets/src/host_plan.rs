@@ -80,7 +80,9 @@ impl HostPlan {
     ) -> Result<Option<Self>, Error> {
         let mut plan = Self::nothing(wanted);
         for file in wanted.files.all().chain([&wanted.files.signature]) {
-            plan.expect.push((file.path.clone(), None));
+            if file.strayed.is_some() {
+                plan.expect.push((file.path.clone(), None));
+            }
             plan.expect.push((file.place().clone(), file.base()));
         }
         if wanted.tree.is_none() {
@@ -257,10 +259,13 @@ impl HostContext<'_> {
 
     /// Tells whether the sealed private key must be sealed anew, to fresh data keys for other admins.
     fn sealed_to_others(&self, host: &NodeName, private: &[u8]) -> bool {
+        if self.new_admins {
+            return true;
+        }
         let Ok(file) = EncryptedFile::parse(private, Format::Binary) else { return false };
         let labels: BTreeSet<&str> = file.recipients().into_iter().collect();
         let keys = self.base.admins.of_key(host);
-        self.new_admins || labels != keys.iter().map(Recipient::as_str).collect()
+        labels != keys.iter().map(Recipient::as_str).collect()
     }
 }
 

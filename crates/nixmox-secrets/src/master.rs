@@ -114,9 +114,10 @@ impl Master {
     }
 
     fn decrypt(path: RelPath, bytes: &[u8], identities: &Identities) -> Result<Self, Error> {
-        let format = sealed_format(bytes);
-        let parsed = EncryptedFile::parse(bytes, format)
+        let parsed = EncryptedFile::parse_json(bytes)
+            .map_or_else(|| EncryptedFile::parse(bytes, Format::Yaml), Ok)
             .map_err(|source| Error::Parse { path: path.clone(), source })?;
+        let format = parsed.format();
         let file =
             parsed.open(identities).map_err(|source| Error::Open { path: path.clone(), source })?;
         let form = if format == Format::Binary { Form::Nix } else { Form::Yaml };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use nixmox_signing::{Hash, Signer};
-use nixmox_sops::{DataKey, Identities, Interaction, Keep, SealOptions, seal};
+use nixmox_sops::{DataKey, DecryptedFile, Identities, Interaction, Keep, SealOptions, seal};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretString, SecretTree};
 use rand_chacha::ChaCha20Rng;
@@ -29,7 +29,7 @@ use crate::plan::generated::SealedValues;
 use crate::policy::Policy;
 use crate::renewal::Renewal;
 use crate::report::{Change, HostReport, Report};
-use crate::store::{Changes, Mode, RelPath};
+use crate::store::{Changes, FileContent, Mode, RelPath};
 use crate::strict::sealable;
 use crate::trust::{Pinned, RosterFiles, admit_fleet};
 use trust::accept_admins;
@@ -102,6 +102,16 @@ impl Plan {
         admit_fleet(request.fleet, request.accept)?;
         let base = Base::read(request.fleet, request.master)?;
         base.admit_fleet(request.fleet)?;
+        Self::on(base, request, rng, now)
+    }
+
+    /// Works out the plan as [`Plan::new`] does, on what [`check_trust`] has read and admitted.
+    pub(crate) fn on(
+        base: Base<'_>,
+        request: Request<'_>,
+        rng: &mut (impl RngCore + CryptoRng),
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let mut planner = Planner { request, base, new_admins: false, rekey: false };
         if let Some(plan) = planner.unchanged() {
             return Ok(plan);
@@ -114,22 +124,32 @@ impl Plan {
         let delivered = nixmox_cascade::resolve(topology, nodes).map_err(Error::Cascade)?;
         let wanted = wanted(delivered)?;
         planner.judge(&wanted)?;
-        let mut sealed_master = planner.seal_master(rng, now)?;
+        let mut sealed_master = planner.master_key(rng);
+        let mut master_rng = ChaCha20Rng::from_seed(seed(rng));
         sealed_master.ages = planner.ages(policy.is_some(), nodes, &sealed_master.key, now);
         let generated = planner.seal_generated(&settled, &sealed_master, rng, now)?;
         let public = planner.public_parts(&generated)?;
         let seeds = planner.seeds(rng);
-        // The lint needs one core for as long as the hosts need all of them for a small part of their work.
-        let (hosts, lints) = rayon::join(
+        // What is about the fleet as a whole needs one core for as long as the hosts need all of them for a small part
+        // of their work.
+        let (hosts, (lints, orphans, master_bytes)) = rayon::join(
             || planner.hosts((&wanted, &public), seeds, &sealed_master.key, now),
-            || nixmox_cascade::lint(topology, nodes),
+            || {
+                let bytes = planner.seal_master(&sealed_master.data_key, &mut master_rng, now);
+                (nixmox_cascade::lint(topology, nodes), planner.orphans(), bytes)
+            },
         );
-        // What is wiped on its way out is wiped on all cores.
-        wanted.into_par_iter().for_each(drop);
+        sealed_master.bytes = master_bytes?;
         let mut hosts = hosts?;
         let unsigned = planner.sign(&mut hosts)?;
-        let mut plan = planner.assemble(sealed_master, generated, hosts)?;
+        // What is wiped on its way out is wiped beside.
+        let (assembled, ()) = rayon::join(
+            || planner.assemble(sealed_master, generated, hosts),
+            || wanted.into_values().for_each(drop),
+        );
+        let mut plan = assembled?;
         plan.unsigned = unsigned;
+        plan.report.orphans = orphans;
         plan.report.generated = settled.notes();
         plan.report.lints = lints.map_err(Error::Cascade)?;
         Ok(plan)
@@ -154,6 +174,13 @@ impl Plan {
     pub fn into_parts(self) -> (Changes, Report) {
         (self.changes, self.report)
     }
+}
+
+/// Draws the seed of a random number generator.
+fn seed(rng: &mut (impl RngCore + CryptoRng)) -> [u8; 32] {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    seed
 }
 
 /// Turns delivered values into what can be sealed, for every host.
@@ -181,11 +208,11 @@ struct Planner<'a> {
     rekey: bool,
 }
 
-/// A master ready to be written.
+/// A master as it will be.
 struct SealedMaster {
     data_key: DataKey,
     key: DigestKey,
-    /// `None` when it stays as it is.
+    /// Its file; `None` when that stays as it is, or is not sealed yet.
     bytes: Option<Vec<u8>>,
     /// The record of the values' ages, where there shall be one.
     ages: Option<Vec<u8>>,
@@ -232,13 +259,17 @@ impl Planner<'_> {
             master: Change::Unchanged,
             hosts,
             rotating: self.base.rotating(),
-            orphans: orphans(self.request.fleet, &self.base.files),
+            orphans: self.orphans(),
             lints: Vec::new(),
             generated: BTreeMap::new(),
             digests: Change::Unchanged,
             also: Vec::new(),
         };
         Some(Plan { changes: Changes::new(), report, unsigned: false })
+    }
+
+    fn orphans(&self) -> Vec<RelPath> {
+        orphans(self.request.fleet, &self.base.files)
     }
 
     /// Decides what gets new data keys, and refuses recipients that nobody has vouched for.
@@ -262,43 +293,42 @@ impl Planner<'_> {
         master.file.is_some() && same_text && in_place && ours && !self.rekey
     }
 
+    /// Chooses the master's data key: the one that it has, or a new one.
+    fn master_key(&self, rng: &mut (impl RngCore + CryptoRng)) -> SealedMaster {
+        let kept = self.kept_master().map(|file| file.data_key().clone());
+        let data_key = kept.unwrap_or_else(|| DataKey::generate(rng));
+        SealedMaster { key: DigestKey::derive(&data_key), data_key, bytes: None, ages: None }
+    }
+
+    /// Returns the opened master whose data key lives on.
+    fn kept_master(&self) -> Option<&DecryptedFile> {
+        self.request.master.file.as_ref().filter(|_| !self.rekey)
+    }
+
     /// Seals the master anew unless it stays.
     fn seal_master(
         &self,
-        rng: &mut (impl RngCore + CryptoRng),
+        data_key: &DataKey,
+        rng: &mut ChaCha20Rng,
         now: Timestamp,
-    ) -> Result<SealedMaster, Error> {
-        let Request { master, text, .. } = self.request;
-        let kept = master.file.as_ref().filter(|_| !self.rekey);
-        if let Some(file) = kept.filter(|_| self.master_stays()) {
-            let data_key = file.data_key().clone();
-            let key = DigestKey::derive(&data_key);
-            return Ok(SealedMaster { key, data_key, bytes: None, ages: None });
+    ) -> Result<Option<Vec<u8>>, Error> {
+        if self.master_stays() {
+            return Ok(None);
         }
-        let fresh = DataKey::generate(rng);
-        let (keep, data_key) = match kept {
-            Some(file) => (Keep::Values(file), file.data_key()),
-            None => (Keep::Key(&fresh), &fresh),
-        };
+        let Request { master, text, .. } = self.request;
+        let keep = self.kept_master().map_or(Keep::Key(data_key), Keep::Values);
         let documents = master::documents(master.form, text)?;
         let mut options = SealOptions::new(self.base.admins.master.iter().cloned());
         options.interaction = self.request.interaction.cloned();
         options.strict = master.form == Form::Yaml;
-        let bytes = seal(&documents, (master.form.format(), &options), keep, rng, now)
-            .map_err(|source| Error::Seal { path: self.base.master_path.clone(), source })?;
-        let data_key = data_key.clone();
-        let key = DigestKey::derive(&data_key);
-        Ok(SealedMaster { key, data_key, bytes: Some(bytes), ages: None })
+        seal(&documents, (master.form.format(), &options), keep, rng, now)
+            .map(Some)
+            .map_err(|source| Error::Seal { path: self.base.master_path.clone(), source })
     }
 
     /// Seeds a random number generator for every host, in order.
     fn seeds(&self, rng: &mut (impl RngCore + CryptoRng)) -> Vec<ChaCha20Rng> {
-        let seed = |_| {
-            let mut seed = [0; 32];
-            rng.fill_bytes(&mut seed);
-            ChaCha20Rng::from_seed(seed)
-        };
-        self.base.files.keys().map(seed).collect()
+        self.base.files.keys().map(|_| ChaCha20Rng::from_seed(seed(rng))).collect()
     }
 
     /// Plans every host, on all cores.
@@ -367,6 +397,7 @@ impl Planner<'_> {
         let mut records = BTreeMap::new();
         let mut reports = BTreeMap::new();
         let mut rotating = Vec::new();
+        let (mut writes, mut expect) = (Vec::new(), Vec::new());
         for host in hosts {
             let report = host.report();
             if host.digests.next.is_some() {
@@ -375,15 +406,17 @@ impl Planner<'_> {
             if host.vouched {
                 records.insert(host.host.to_string(), host.digests);
             }
-            for (path, bytes, mode) in host.writes {
-                changes.write(path, bytes, mode);
-            }
+            let content = |(path, bytes, mode)| (path, FileContent { bytes, mode });
+            writes.extend(host.writes.into_iter().map(content));
             host.removes.into_iter().for_each(|path| changes.remove(path));
-            host.expect.into_iter().for_each(|(path, base)| changes.expect(path, base));
+            expect.extend(host.expect);
             if let Some(report) = report {
                 reports.insert(host.host, report);
             }
         }
+        // Thousands at once are sorted faster than they are put where they belong one by one.
+        changes.writes = writes.into_iter().collect();
+        changes.expect = expect.into_iter().collect();
         if let Some(rules) = &self.request.fleet.rules {
             changes.expect(rules.path.clone(), Some(rules.base));
         }
@@ -404,7 +437,7 @@ impl Planner<'_> {
             master: master_change,
             hosts: reports,
             rotating,
-            orphans: orphans(self.request.fleet, &self.base.files),
+            orphans: Vec::new(),
             lints: Vec::new(),
             generated: BTreeMap::new(),
             digests: digests_change,

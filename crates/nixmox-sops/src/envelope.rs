@@ -17,6 +17,10 @@ use crate::recipient::{Recipient, RecipientKey};
 /// Largest age file that is looked at; that of a post-quantum recipient has three kilobytes.
 const MAX_ENC_BYTES: usize = 64 << 10;
 
+/// The marks around an armored file.
+const BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----\n";
+const END: &str = "-----END AGE ENCRYPTED FILE-----\n";
+
 /// Letters in a line of an armored file.
 const LINE: usize = 64;
 
@@ -61,7 +65,7 @@ fn encrypt(recipient: &dyn age::Recipient, key: &[u8]) -> Result<Vec<u8>, age::E
 fn armor(file: &[u8]) -> String {
     let base64 = BASE64_STANDARD.encode(file);
     let mut text = String::with_capacity(base64.len() + base64.len() / LINE + 96);
-    text.push_str("-----BEGIN AGE ENCRYPTED FILE-----\n");
+    text.push_str(BEGIN);
     let mut rest = base64.as_str();
     while let Some((line, after)) = rest.split_at_checked(LINE) {
         text.push_str(line);
@@ -70,7 +74,7 @@ fn armor(file: &[u8]) -> String {
     }
     text.push_str(rest);
     text.push_str(if rest.is_empty() { "" } else { "\n" });
-    text.push_str("-----END AGE ENCRYPTED FILE-----\n");
+    text.push_str(END);
     text
 }
 
@@ -79,7 +83,26 @@ pub(crate) fn unwrap(
     enc: &str,
     identities: &Identities,
 ) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
-    let reader = decryptor(enc)?.decrypt(identities.iter())?;
+    if let Some(file) = plain(enc) {
+        let reader = age::Decryptor::new_buffered(file.as_slice())?.decrypt(identities.iter())?;
+        return read_key(reader);
+    }
+    read_key(decryptor(enc)?.decrypt(identities.iter())?)
+}
+
+/// Takes the armor off a file of the one form that [`armor`] writes; anything else is left to age's own reader, which
+/// keeps room for files of any size here as well.
+fn plain(enc: &str) -> Option<Vec<u8>> {
+    let inner = Some(enc)
+        .filter(|enc| enc.len() <= MAX_ENC_BYTES)?
+        .strip_prefix(BEGIN)?
+        .strip_suffix(END)?;
+    let base64: String = inner.split('\n').collect();
+    let file = BASE64_STANDARD.decode(base64).ok()?;
+    (armor(&file) == enc).then_some(file)
+}
+
+fn read_key(reader: impl Read) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
     let mut key = Zeroizing::new(Vec::with_capacity(64));
     reader.take(64).read_to_end(&mut key).map_err(age::DecryptError::Io)?;
     Ok(key)

@@ -49,7 +49,21 @@ impl EncryptedFile {
     ///
     /// [`ParseError`]: not a document, no metadata, or metadata that sops would not take either.
     pub fn parse(bytes: &[u8], format: Format) -> Result<Self, ParseError> {
-        let found = format::read(bytes, format)?;
+        Self::of(format::read(bytes, format)?, format)
+    }
+
+    /// Reads a sealed file that is written as JSON, binary or not; `None` when it is anything else.
+    pub fn parse_json(bytes: &[u8]) -> Option<Self> {
+        if !format::is_braced(bytes) {
+            return None;
+        }
+        let found = format::read(bytes, Format::Json).ok()?;
+        let format = format::of_json(found.docs.first()?);
+        let file = Self::of(found, format).ok()?;
+        (file.metadata.mac.is_some() && !file.metadata.version.is_empty()).then_some(file)
+    }
+
+    fn of(found: format::Read, format: Format) -> Result<Self, ParseError> {
         let mut oddities = Oddities {
             aliases: found.aliases,
             tags: found.tags,

@@ -132,17 +132,27 @@ pub fn is_sops(bytes: &[u8], format: Format) -> bool {
 ///
 /// JSON with the one key `data` is binary: sops would print the same bytes for it.
 pub fn detect(bytes: &[u8]) -> Option<Format> {
-    if bytes.trim_ascii_start().starts_with(b"{") {
+    if is_braced(bytes) {
         let doc = json::read(bytes).ok()?.entries;
-        let mut keys = doc.iter().filter_map(|entry| match entry {
-            Entry::Pair(key, _) if key != "sops" => Some(key.as_str()),
-            _ => None,
-        });
-        let binary = keys.next() == Some("data") && keys.next().is_none();
-        let format = if binary { Format::Binary } else { Format::Json };
+        let format = of_json(&doc);
         return has_metadata(doc, format).then_some(format);
     }
     [Format::Yaml, Format::Ini, Format::Dotenv].into_iter().find(|format| is_sops(bytes, *format))
+}
+
+/// Tells whether a text is JSON, if it is of any format with a name.
+pub(crate) fn is_braced(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"{")
+}
+
+/// Tells a binary file, which has its data and nothing else, from one that is JSON itself.
+pub(crate) fn of_json(doc: &[Entry]) -> Format {
+    let mut keys = doc.iter().filter_map(|entry| match entry {
+        Entry::Pair(key, _) if key != "sops" => Some(key.as_str()),
+        _ => None,
+    });
+    let binary = keys.next() == Some("data") && keys.next().is_none();
+    if binary { Format::Binary } else { Format::Json }
 }
 
 fn has_metadata(mut doc: Vec<Entry>, format: Format) -> bool {

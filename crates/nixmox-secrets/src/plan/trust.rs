@@ -6,8 +6,9 @@ use crate::admins::NewAdmins;
 use crate::base::Base;
 use crate::trust::{TrustError, admit_fleet};
 
-/// Checks, before anybody writes, that the admins and the keys of hosts with secrets are vouched for.
-pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
+/// Checks, before anybody writes, that the admins and the keys of hosts with secrets are vouched for, and returns what
+/// was read for it.
+pub(crate) fn check_trust(request: Request<'_>) -> Result<Base<'_>, Error> {
     admit_fleet(request.fleet, request.accept)?;
     let base = Base::read(request.fleet, request.master)?;
     base.admit_fleet(request.fleet)?;
@@ -15,7 +16,8 @@ pub(crate) fn check_trust(request: Request<'_>) -> Result<(), Error> {
         delivery.accept_signer(request.signer.ok_or(TrustError::NoSigner)?)?;
     }
     accept_admins(base.new_admins(|_| false), request)?;
-    check_keys(&base, request)
+    check_keys(&base, request)?;
+    Ok(base)
 }
 
 /// Checks that the keys of hosts with secrets are vouched for.

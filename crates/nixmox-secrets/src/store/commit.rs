@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rustix::fs::{Access, AtFlags, accessat, fstat, unlinkat};
@@ -60,22 +60,26 @@ impl Locked<'_> {
 /// Refuses targets that could not be replaced, before anything is staged.
 fn check_targets(beneath: &Beneath, own: &OwnedFd, changes: &Changes) -> Result<(), StoreError> {
     let paths: Vec<_> = changes.writes.keys().chain(&changes.removes).collect();
-    let above: Vec<Result<_, StoreError>> = paths
+    // No directory is kept open for it: there may be more of them than a process may have open files.
+    let sound = Mutex::new(BTreeSet::new());
+    let checked: Vec<Result<(), StoreError>> = paths
         .into_par_iter()
         .with_min_len(SHARE)
         .map(|path| match beneath.kind(path)? {
-            None | Some(EntryKind::File) => nearest(beneath, path),
+            None | Some(EntryKind::File) => {
+                let Some((above, dir)) = nearest(beneath, path)? else { return Ok(()) };
+                let sound = || sound.lock().unwrap_or_else(PoisonError::into_inner);
+                if !sound().contains(&above) {
+                    check_open_dir(&dir, own, &above)?;
+                    sound().insert(above);
+                }
+                Ok(())
+            }
             Some(kind) => Err(refused(path, kind)),
         })
         .collect();
-    let mut checked = BTreeSet::new();
-    for above in above {
-        let Some((path, dir)) = above? else { continue };
-        if checked.insert(path.clone()) {
-            check_open_dir(&dir, own, &path)?;
-        }
-    }
-    Ok(())
+    // Of several errors always the first file's, whichever thread was faster.
+    checked.into_iter().collect()
 }
 
 /// Finds the nearest directory above a file that is there.
@@ -116,7 +120,11 @@ fn check_open_dir(dir: &OwnedFd, own: &OwnedFd, path: &RelPath) -> Result<(), St
 /// Stages the files and decides the commit.
 fn decide(beneath: &Beneath, txn: &Txn, changes: &Changes) -> Result<Vec<Operation>, StoreError> {
     let staged = stage(txn, changes)?;
-    let operations = operations(changes, staged, &hashes(beneath, changes)?);
+    let hashes = match sync::at_once(changes.writes.len()) {
+        true => sync_and_hash(beneath, txn, changes)?,
+        false => hashes(beneath, changes)?,
+    };
+    let operations = operations(changes, staged, &hashes);
     let bytes = journal::format(&operations)?;
     if bytes.len() > MAX_JOURNAL {
         return Err(StoreError::TooLarge { path: txn::journal(), limit: MAX_JOURNAL });
@@ -125,7 +133,22 @@ fn decide(beneath: &Beneath, txn: &Txn, changes: &Changes) -> Result<Vec<Operati
     Ok(operations)
 }
 
-/// Stages the files, many of them on all cores, makes them durable, and returns their hashes.
+/// Looks at the old files with all cores while the disk is busy with the new ones.
+fn sync_and_hash<'a>(
+    beneath: &Beneath,
+    txn: &Txn,
+    changes: &'a Changes,
+) -> Result<BTreeMap<&'a RelPath, Option<[u8; 32]>>, StoreError> {
+    let mut found = None;
+    rayon::in_place_scope(|scope| {
+        scope.spawn(|_| found = Some(hashes(beneath, changes)));
+        txn.sync_all()
+    })?;
+    // What was spawned has ended by now.
+    found.unwrap_or_else(|| Ok(BTreeMap::new()))
+}
+
+/// Stages the files and returns their hashes: few are made durable one by one, many are left to be synced at once.
 fn stage(txn: &Txn, changes: &Changes) -> Result<Vec<[u8; 32]>, StoreError> {
     let at_once = sync::at_once(changes.writes.len());
     let files: Vec<_> = changes.writes.iter().enumerate().collect();
@@ -135,11 +158,7 @@ fn stage(txn: &Txn, changes: &Changes) -> Result<Vec<[u8; 32]>, StoreError> {
         .map(|(index, file)| txn.stage(index, file, !at_once).map(|()| sha256(&file.1.bytes)))
         .collect();
     // Of several errors always the first file's, whichever thread was faster.
-    let hashes = hashes.into_iter().collect::<Result<Vec<_>, _>>()?;
-    if at_once {
-        txn.sync_all()?;
-    }
-    Ok(hashes)
+    hashes.into_iter().collect()
 }
 
 /// Hashes what stands at every path that matters, and compares it with what is expected.
@@ -148,22 +167,24 @@ fn hashes<'a>(
     changes: &'a Changes,
 ) -> Result<BTreeMap<&'a RelPath, Option<[u8; 32]>>, StoreError> {
     let targets = changes.writes.keys().chain(&changes.removes);
-    let paths: BTreeSet<_> = targets.chain(changes.expect.keys()).collect();
-    let paths: Vec<_> = paths.into_iter().collect();
+    let mut paths: Vec<_> = targets.chain(changes.expect.keys()).collect();
+    paths.par_sort_unstable();
+    paths.dedup();
     let hashed: Vec<_> = paths
         .into_par_iter()
         .with_min_len(SHARE)
         .map(|path| hash_at(beneath, path).map(|hash| (path, hash)))
         .collect();
-    let mut found = BTreeMap::new();
-    for hashed in hashed {
+    let hashed = hashed.into_iter().map(|hashed| {
         let (path, hash) = hashed?;
-        if changes.expect.get(path).is_some_and(|expect| *expect != hash) {
-            return Err(StoreError::ChangedMeanwhile { path: path.clone() });
+        match changes.expect.get(path) {
+            Some(expect) if *expect != hash => {
+                Err(StoreError::ChangedMeanwhile { path: path.clone() })
+            }
+            _ => Ok((path, hash)),
         }
-        found.insert(path, hash);
-    }
-    Ok(found)
+    });
+    hashed.collect()
 }
 
 /// Hashes the file at a path; `None` when it is absent.
