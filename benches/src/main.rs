@@ -33,6 +33,10 @@ use report::Plan;
 /// What went wrong; a benchmark only ever tells a person.
 type Failure = Box<dyn Error>;
 
+/// What the programs have: it is part of what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -18,6 +18,10 @@ type Failure = Box<dyn Error>;
 const FORMS: [(&str, Format); 4] =
     [("nix", Format::Nix), ("toml", Format::Toml), ("yaml", Format::Yaml), ("json", Format::Json)];
 
+/// What the programs have: it is part of what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
