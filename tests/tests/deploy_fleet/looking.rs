@@ -50,8 +50,12 @@ fn hosts_tell_what_they_run_and_ran() {
     let ran = operator.run("rollback node2 --to 77").ends(7);
     assert!(ran.err.contains("node2 has no such generation"), "{ran:#?}");
 
-    // What is not as it was deployed, or not as it should be, is said.
-    operator.host(1).sh(&format!("{}/bin/switch-to-configuration test", second["node1"]));
+    drift_is_said(&operator, [&first["node1"], &second["node1"], &second["node2"]]);
+}
+
+/// What is not as it was deployed, or not as it should be, is said.
+fn drift_is_said(operator: &Operator, [first, second, other]: [&String; 3]) {
+    operator.host(1).sh(&format!("{second}/bin/switch-to-configuration test"));
     let ran = operator.run("status --all").ends(0);
     let line =
         |out: &str, node: &str| out.lines().find(|line| line.starts_with(node)).unwrap().to_owned();
@@ -63,9 +67,9 @@ fn hosts_tell_what_they_run_and_ran() {
     );
     let ran = operator.run("status --all --paths PATHS --json").ends(0);
     let all: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(all["node1"]["current"], second["node1"]);
-    assert_eq!(all["node1"]["deployed"], first["node1"]);
-    assert_eq!(all["node2"]["wanted"], second["node2"]);
+    assert_eq!(all["node1"]["current"], *second);
+    assert_eq!(all["node1"]["deployed"], *first);
+    assert_eq!(all["node2"]["wanted"], *other);
     let ran = operator.run("status --all --paths PATHS").ends(0);
     assert!(
         line(&ran.out, "node2").contains("should run nixos-system-node2-23.05.testbed.ok.2"),
