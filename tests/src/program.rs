@@ -47,6 +47,16 @@ pub fn deploy_program() -> &'static Path {
     PROGRAM.get_or_init(|| current("nixmox-deploy"))
 }
 
+/// Returns the path of `nixmox-install`, as [`program`] does for its own.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn install_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| current("nixmox-install"))
+}
+
 fn current(name: &str) -> PathBuf {
     // target/debug/deps/TEST, or target/release/BENCH
     let asking = std::env::current_exe().unwrap();

@@ -26,7 +26,7 @@ const PURE: [&str; 9] = [
 ];
 
 /// Whom each library may know. A crate that is not listed has no place in the house yet.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("nixmox-tree", &[]),
     ("nixmox-topology", &[]),
     ("nixmox-nix", &["nixmox-tree"]),
@@ -38,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("nixmox-generate", &["nixmox-tree", "nixmox-hostkey"]),
     ("nixmox-secrets", &PURE),
     ("nixmox-deploy", &["nixmox-tree", "nixmox-topology", "nixmox-manifest", "nixmox-hostkey"]),
+    ("nixmox-install", &["nixmox-tree", "nixmox-topology", "nixmox-hostkey", "nixmox-deploy"]),
     ("nixmox-cli", &["nixmox-tree"]),
     (
         "nixmox-keyring",
@@ -47,13 +48,31 @@ const ARROWS: [(&str, &[&str]); 14] = [
         "nixmox-instantiate",
         &["nixmox-tree", "nixmox-nix", "nixmox-manifest", "nixmox-secrets", "nixmox-cli"],
     ),
+    (
+        // What joins the secrets' side with the hosts' side is for programs alone.
+        "nixmox-fleet",
+        &[
+            "nixmox-tree",
+            "nixmox-topology",
+            "nixmox-nix",
+            "nixmox-manifest",
+            "nixmox-sops",
+            "nixmox-hostkey",
+            "nixmox-secrets",
+            "nixmox-deploy",
+            "nixmox-cli",
+            "nixmox-keyring",
+            "nixmox-instantiate",
+        ],
+    ),
 ];
 
 /// What no library may know: programs and packages that only judge or measure.
-const NO_LIBRARIES: [&str; 7] = [
+const NO_LIBRARIES: [&str; 8] = [
     "nixmox-secrets-cli",
     "nixmox-sops-cli",
     "nixmox-deploy-cli",
+    "nixmox-install-cli",
     "nixmox-manifest-cli",
     "nixmox-tests",
     "nixmox-benches",

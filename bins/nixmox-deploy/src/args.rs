@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{
     Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     ValueHint,
 };
-use nixmox_cli::Switches;
-use nixmox_deploy::{OnFailure, Share};
+use nixmox_cli::{Failure, Switches};
+use nixmox_deploy::{OnFailure, Share, SshFiles, Target, Trust};
 
 mod given;
 
@@ -52,7 +53,10 @@ impl Args {
     }
 
     fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(with_command(words))?;
+        let matches = {
+            let words = nixmox_cli::with_command(words, &Self::command(), "deploy");
+            Self::command().try_get_matches_from(words)?
+        };
         let mut args = Self::from_arg_matches(&matches)?;
         args.given = given::switches(&matches);
         Ok(args)
@@ -73,35 +77,6 @@ impl Args {
     }
 }
 
-/// Switches of all commands that take a value.
-const VALUED: [&str; 5] = ["--repo", "--color", "--ssh-config", "--runs", "--probe-jobs"];
-
-/// Puts `deploy` in front unless a command is named, or only help is asked for.
-///
-/// A value that is called as a command is taken for one, which clap then refuses: nothing is ever deployed by mistake.
-fn with_command(mut words: Vec<OsString>) -> Vec<OsString> {
-    let commands: Vec<String> =
-        Args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let mut valued = false;
-    for word in words.iter().skip(1).map(|word| word.to_string_lossy()) {
-        if std::mem::replace(&mut valued, VALUED.contains(&word.as_ref())) {
-            continue;
-        }
-        if commands.iter().any(|command| *command == word)
-            || matches!(word.as_ref(), "help" | "-h" | "--help" | "-V" | "--version")
-        {
-            return words;
-        }
-        if !word.starts_with('-') {
-            break;
-        }
-    }
-    if words.len() > 1 {
-        words.insert(1, "deploy".into());
-    }
-    words
-}
-
 /// How hosts are reached, and where runs are kept.
 #[derive(ClapArgs, Debug, Clone)]
 pub(crate) struct Connect {
@@ -117,6 +92,14 @@ pub(crate) struct Connect {
     /// How many hosts are asked at once.
     #[arg(long, global = true, value_name = "N", default_value = "64")]
     pub(crate) probe_jobs: NonZeroUsize,
+}
+
+impl Connect {
+    /// Writes ssh's configuration for these targets.
+    pub(crate) fn files(&self, targets: &[Target]) -> Result<Arc<SshFiles>, Failure> {
+        let trust = if self.accept_new { Trust::AcceptNew } else { Trust::Known };
+        nixmox_fleet::ssh_files(&self.ssh_config, trust, targets)
+    }
 }
 
 /// What to do.
@@ -441,7 +424,8 @@ mod tests {
         #[track_caller]
         fn check(line: &str, expect: &str) {
             let words = line.split(' ').map(OsString::from).collect();
-            let words: Vec<_> = with_command(words).into_iter().map(|w| w.into_string()).collect();
+            let words = nixmox_cli::with_command(words, &Args::command(), "deploy");
+            let words: Vec<_> = words.into_iter().map(|w| w.into_string()).collect();
             let words: Vec<_> = words.into_iter().map(|word| word.unwrap_or_default()).collect();
             assert_eq!(words.join(" "), expect);
         }

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nixmox_cli::{Exit, Failure, Progress};
-use nixmox_deploy::{EvaluateError, Flake, Nix, NixError, NixLine, StorePath, System};
+use nixmox_deploy::{Flake, NixLine, StorePath, System};
 use nixmox_topology::NodeName;
 
-use crate::args::{From, NixOptions};
-use crate::fleet::Fleet;
+use crate::args::From;
+use nixmox_fleet::Fleet;
 
 /// The systems of nodes, and where they come from.
 pub(crate) struct Systems {
@@ -19,18 +19,6 @@ pub(crate) struct Systems {
     pub(crate) source: String,
     pub(crate) revision: Option<String>,
     pub(crate) source_path: Option<StorePath>,
-}
-
-/// Says how Nix is run.
-pub(crate) fn nix(given: &NixOptions) -> Nix {
-    let pair = |pair: &[String]| match pair {
-        [name, value] => Some((name.clone(), value.clone())),
-        _ => None,
-    };
-    Nix {
-        options: given.option.chunks(2).filter_map(pair).collect(),
-        hidden: nixmox_cli::secret_variables(),
-    }
 }
 
 /// Reads the file of `--paths`, whose nodes need no other definition.
@@ -59,7 +47,7 @@ pub(crate) async fn systems(
     let flake = Flake {
         reference: from.flake.clone().unwrap_or_else(|| fleet.root().display().to_string()),
         darwin: nodes.iter().filter(darwin).cloned().collect(),
-        cache: cache(),
+        cache: nixmox_fleet::cache(),
         jobs: from.eval_jobs.unwrap_or(NonZeroUsize::MIN),
     };
     let progress = Progress::spinner("evaluating");
@@ -68,9 +56,9 @@ pub(crate) async fn systems(
             progress.say(&text);
         }
     };
-    let found = nix(&from.nix).evaluate(&flake, nodes, &say).await;
+    let found = nixmox_fleet::nix(&from.nix.option).evaluate(&flake, nodes, &say).await;
     drop(progress);
-    let found = found.map_err(refused)?;
+    let found = found.map_err(nixmox_fleet::refused)?;
     Ok(Systems {
         systems: found.systems,
         source: flake.reference,
@@ -130,30 +118,6 @@ fn parse(text: &str, name: &str) -> Result<BTreeMap<NodeName, System>, Failure> 
 fn pair(line: &str) -> (String, String) {
     let (node, path) = line.trim().split_once(char::is_whitespace).unwrap_or((line, ""));
     (node.to_owned(), path.trim().to_owned())
-}
-
-/// Lists the nodes of a flake that declares them nowhere else.
-pub(crate) fn configurations(root: &Path) -> Result<BTreeSet<NodeName>, Failure> {
-    let reference = root.display().to_string();
-    let found =
-        crate::run::runtime()?.block_on(nix(&NixOptions::default()).configurations(&reference));
-    found.map_err(refused)
-}
-
-fn refused(error: EvaluateError) -> Failure {
-    let said = match &error {
-        EvaluateError::Nix(NixError::Failed { said, .. }) => said.clone(),
-        _ => Vec::new(),
-    };
-    let failure = Failure::from_error(Exit::Failure, error);
-    said.into_iter().fold(failure, Failure::hint)
-}
-
-/// Where results of evaluations are kept.
-fn cache() -> Option<PathBuf> {
-    let set = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let dir = set.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-    Some(dir.join("nixmox/evaluations"))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 
 use crate::args::{Args, How};
-use crate::fleet::Fleet;
-use crate::{checks, sealed, ssh};
+use crate::checks;
+use nixmox_fleet::Fleet;
 
 /// What a run works with.
 pub(crate) struct Work {
@@ -45,7 +45,7 @@ pub(crate) fn jobs(
     let lookouts = lookouts(fleet, requests.values())?;
     let targets = targets(fleet, &chosen.union(&lookouts).cloned().collect())?;
     let listed: Vec<Target> = targets.values().cloned().collect();
-    let files = ssh::files(&args.connect, &listed)?;
+    let files = args.connect.files(&listed)?;
     let host = |target: &Target| Host::ssh(target, Arc::clone(&files));
     let lookouts: BTreeMap<NodeName, Arc<Host>> = lookouts
         .iter()
@@ -112,14 +112,18 @@ fn request(
     if let Some(own) = fleet.settings.get(node) {
         list.extend(checks::parse(&own.checks)?);
     }
-    list.extend(fleet.services.as_ref().and_then(|services| services.check(node)));
+    list.extend(fleet.check(node));
     let mut notes = BTreeMap::new();
     if let Some(revision) = &plan.revision {
         notes.insert("revision".to_owned(), revision.clone());
     }
     let none = Identities::new();
     let activates = matches!(plan.goal, Goal::Switch | Goal::Boot | Goal::Test);
-    let secrets = if activates { sealed::files(fleet, node, keys.unwrap_or(&none))? } else { None };
+    let secrets = if activates {
+        nixmox_fleet::secret_files(fleet, node, keys.unwrap_or(&none))?
+    } else {
+        None
+    };
     Ok(Request {
         toplevel: planned.system.toplevel.clone(),
         goal: plan.goal,

@@ -5,15 +5,10 @@ mod args;
 mod checks;
 mod commands;
 mod evaluated;
-mod fleet;
 mod jobs;
-mod manifest;
 mod run;
-mod sealed;
-mod settings;
-mod ssh;
 mod summary;
-mod view;
+mod which;
 
 use std::process::ExitCode;
 

@@ -2,24 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{
-    End, Ended, EventSink, JobError, Journal, Limits, Line, NixLine, Rollout, RunId, Runs,
-    Settings, Skip, Verdict, Watch,
+    End, Ended, EventSink, JobError, Journal, Limits, NixLine, Rollout, RunId, Runs, Settings,
+    Skip, Verdict, Watch,
 };
 use nixmox_topology::NodeName;
-use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::args::{Args, How};
 use crate::jobs::Work;
-use crate::view::View;
 use crate::{advice, summary};
+use nixmox_fleet::View;
 
 /// How a run differs from the usual one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,20 +28,7 @@ pub(crate) struct Mode {
 
 /// Returns the directory of a fleet's runs.
 pub(crate) fn runs(args: &Args, root: &Path) -> Result<Runs, Failure> {
-    if let Some(directory) = &args.connect.runs {
-        return Ok(Runs::new(directory));
-    }
-    let set = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let state = set.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
-    let state = state.ok_or_else(|| {
-        Failure::new(Exit::Usage, "there is no home directory to keep runs in")
-            .hint("name a directory: --runs DIR")
-    })?;
-    let whole = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());
-    let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or("fleet");
-    Ok(Runs::new(state.join("nixmox/deploy").join(format!("{name}-{digest}"))))
+    nixmox_fleet::runs(args.connect.runs.as_deref(), "deploy", root)
 }
 
 /// Returns the run of a name, or the last one.
@@ -65,21 +49,6 @@ pub(crate) fn failed_nodes(runs: &Runs) -> Result<BTreeSet<NodeName>, Failure> {
     let verdicts = runs.verdicts(&last).map_err(advice::run)?;
     let open = |node: &NodeName| !verdicts.get(node).is_some_and(|verdict| verdict.is_good());
     Ok(plan.nodes.into_keys().filter(open).collect())
-}
-
-/// Makes the name of a run that begins now.
-pub(crate) fn new_id() -> Result<RunId, Failure> {
-    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-    RunId::parse(&format!("{now}-{}", process::id())).map_err(advice::run)
-}
-
-/// Starts what runs everything that waits.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::new(Exit::Failure, "cannot start threads").because(e))
 }
 
 /// Does the work and reports it.
@@ -116,7 +85,7 @@ pub(crate) fn execute(
     };
     let (stop, stopped) = watch::channel(false);
     let watch = watching(&view, &journal, stopped);
-    let ends = runtime()?.block_on(async {
+    let ends = nixmox_fleet::runtime()?.block_on(async {
         tokio::select! {
             () = interrupted_twice(&stop, &view) => None,
             ends = nixmox_deploy::deploy(work.jobs, settings, watch) => Some(ends),
@@ -153,7 +122,7 @@ fn watching(view: &Arc<View>, journal: &Arc<Journal>, stop: watch::Receiver<bool
         let before = ended.before.as_ref().map(ToString::to_string);
         let after = Some(ended.wanted.to_string()).filter(|_| ended.verdict().is_good());
         let line = noted.done(&ended.node, ended.verdict(), &message, [before, after]);
-        shown.ended(ended, &message, &line);
+        shown.ended(&ended.node, ended.verdict(), &message, &line);
     };
     Watch { events, build: Arc::new(build), ended: Arc::new(ended), stop }
 }
@@ -192,11 +161,6 @@ fn exit(ends: &BTreeMap<NodeName, Ended>) -> Exit {
     let order = [Exit::HostFailed, Exit::Stale, Exit::Interrupted, Exit::RolledBack];
     let found: Vec<Exit> = ends.values().map(one).collect();
     order.into_iter().find(|exit| found.contains(exit)).unwrap_or(Exit::Ok)
-}
-
-/// Prints a line of a record as JSON.
-pub(crate) fn json_line(line: &Line) -> String {
-    serde_json::to_string(line).unwrap_or_default()
 }
 
 /// Returns the fleet's directory, or the current one.

@@ -13,7 +13,7 @@ use nixmox_deploy::{
 use nixmox_topology::NodeName;
 
 use crate::args::Args;
-use crate::view::colour;
+use nixmox_fleet::colour;
 
 /// Packages of which so many differ are counted instead of listed.
 const MANY: usize = 40;

@@ -42,6 +42,11 @@ fn is_secret(name: &OsStr, value: &OsString) -> bool {
         || CONTENTS.iter().any(|p| holds(p))
 }
 
+/// Tells whether this process is root's.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

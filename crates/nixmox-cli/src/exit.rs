@@ -55,6 +55,32 @@ pub enum Exit {
     Editor,
     /// The file is encrypted already.
     AlreadyEncrypted,
+    /// `nixmox-install`: it cannot be decided what is to be done.
+    InstallPlan,
+    /// `nixmox-install`: checks say no; nothing was changed.
+    InstallRefused,
+    /// `nixmox-install`: nobody has agreed to erase the disks.
+    InstallConsent,
+    /// `nixmox-install`: the machine is not reached, or refuses the login.
+    InstallUnreachable,
+    /// `nixmox-install`: whoever answers is not who it should be, or it is not known who that is.
+    InstallStranger,
+    /// `nixmox-install`: the installer did not come up.
+    InstallNoInstaller,
+    /// `nixmox-install`: the disks are not ready; what was on them may be gone.
+    InstallDisks,
+    /// `nixmox-install`: the system is not copied.
+    InstallCopy,
+    /// `nixmox-install`: the files are not in place.
+    InstallPlace,
+    /// `nixmox-install`: the system is not bootable; the installer still runs.
+    InstallActivate,
+    /// `nixmox-install`: the machine did not come back.
+    InstallGone,
+    /// `nixmox-install`: the machine came back, and is not as it should be.
+    InstallVerify,
+    /// `nixmox-install`: several hosts ended differently.
+    InstallMixed,
 }
 
 impl Exit {
@@ -86,6 +112,23 @@ impl Exit {
         Self::AlreadyEncrypted,
     ];
 
+    /// What `nixmox-install` adds, by number. Three of them have another meaning there than elsewhere.
+    pub const INSTALL: [Self; 13] = [
+        Self::InstallPlan,
+        Self::InstallRefused,
+        Self::InstallConsent,
+        Self::InstallUnreachable,
+        Self::InstallStranger,
+        Self::InstallNoInstaller,
+        Self::InstallDisks,
+        Self::InstallCopy,
+        Self::InstallPlace,
+        Self::InstallActivate,
+        Self::InstallGone,
+        Self::InstallVerify,
+        Self::InstallMixed,
+    ];
+
     /// Returns the number that the shell sees.
     pub fn code(self) -> u8 {
         match self {
@@ -113,6 +156,19 @@ impl Exit {
             Self::Unchanged => 200,
             Self::Editor => 201,
             Self::AlreadyEncrypted => 203,
+            Self::InstallPlan => 3,
+            Self::InstallRefused => 4,
+            Self::InstallConsent => 5,
+            Self::InstallUnreachable => 10,
+            Self::InstallStranger => 11,
+            Self::InstallNoInstaller => 12,
+            Self::InstallDisks => 13,
+            Self::InstallCopy => 14,
+            Self::InstallPlace => 15,
+            Self::InstallActivate => 16,
+            Self::InstallGone => 17,
+            Self::InstallVerify => 18,
+            Self::InstallMixed => 20,
         }
     }
 
@@ -145,6 +201,19 @@ impl Exit {
             Self::Unchanged => "the edited file has not changed",
             Self::Editor => "no editor, or it failed",
             Self::AlreadyEncrypted => "the file is encrypted already",
+            Self::InstallPlan => "the configuration cannot be evaluated or built",
+            Self::InstallRefused => "refused by a check; nothing was changed",
+            Self::InstallConsent => "nobody has agreed to erase the disks",
+            Self::InstallUnreachable => "the machine is not reached, or refuses the login",
+            Self::InstallStranger => "another host key than the machine's, or none that is known",
+            Self::InstallNoInstaller => "the installer did not come up",
+            Self::InstallDisks => "the disks are not ready; what was on them may be gone",
+            Self::InstallCopy => "the system is not copied",
+            Self::InstallPlace => "the host key or other files are not in place",
+            Self::InstallActivate => "activation or boot loader failed; the installer still runs",
+            Self::InstallGone => "the machine did not come back",
+            Self::InstallVerify => "the machine came back, and is not as it should be",
+            Self::InstallMixed => "several hosts ended differently; --json says how each did",
         }
     }
 }
@@ -162,6 +231,8 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_has_no_number_twice() {
         let codes = Exit::ALL.map(Exit::code);
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+        let codes = Exit::INSTALL.map(Exit::code);
         assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
     }
 

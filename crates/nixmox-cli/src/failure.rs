@@ -69,6 +69,12 @@ impl Failure {
         Self { source: Some(source.into()), ..self }
     }
 
+    /// Ends in another way than was thought where it was made.
+    #[must_use]
+    pub fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Adds something that a person can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

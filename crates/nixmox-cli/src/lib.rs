@@ -43,11 +43,11 @@ pub mod plaintext;
 pub mod prompt;
 pub mod terminal;
 
-pub use env::{scrubbed, secret_variables};
+pub use env::{is_root, scrubbed, secret_variables};
 pub use exit::Exit;
 pub use failure::{Failure, Snippet};
 pub use guard::run_child;
 pub use harden::{Hardening, harden};
 pub use plaintext::write_private;
 pub use progress::Progress;
-pub use switches::{Color, Switches};
+pub use switches::{Color, Switches, with_command};

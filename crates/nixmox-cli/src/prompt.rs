@@ -102,6 +102,26 @@ pub fn confirm(question: &str) -> Result<bool, PromptError> {
     }
 }
 
+/// Asks for a line, which shows while it is typed.
+///
+/// # Errors
+///
+/// [`PromptError::NoTerminal`], [`PromptError::Terminal`] and [`PromptError::Ended`].
+pub fn line(question: &str) -> Result<String, PromptError> {
+    question_begins();
+    let mut terminal = open_terminal()?;
+    write!(terminal, "{}: ", escape(question))
+        .and_then(|()| terminal.flush())
+        .map_err(PromptError::Terminal)?;
+    let mut answer = String::new();
+    // A terminal's line has at most 4,096 bytes; the bound is for what is none.
+    let read = BufReader::new(terminal.take(8192)).read_line(&mut answer);
+    match read.map_err(PromptError::Terminal)? {
+        0 => Err(PromptError::Ended),
+        _ => Ok(answer.trim().to_owned()),
+    }
+}
+
 /// Reads a value of at most `limit` bytes from standard input, which must not be a terminal.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 //! Switches that every program of the family takes.
 
-use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{Args, Command, ValueEnum};
 
 /// How a program reports: options of its top level, to be flattened into its own.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,4 +41,34 @@ impl Switches {
     pub fn apply(self) {
         crate::terminal::choose_color(self.color.into());
     }
+}
+
+/// Puts a command in front of the words unless one is named, or only help is asked for.
+///
+/// A value that is called as a command is taken for one, which clap then refuses: nothing is ever done by mistake.
+pub fn with_command(mut words: Vec<OsString>, program: &Command, command: &str) -> Vec<OsString> {
+    let valued: Vec<String> = program
+        .get_arguments()
+        .filter(|argument| argument.get_action().takes_values())
+        .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+        .collect();
+    let is_command = |word: &str| program.get_subcommands().any(|own| own.get_name() == word);
+    let mut takes_value = false;
+    for word in words.iter().skip(1).map(|word| word.to_string_lossy()) {
+        if std::mem::replace(&mut takes_value, valued.contains(&word.clone().into_owned())) {
+            continue;
+        }
+        if is_command(&word)
+            || matches!(word.as_ref(), "help" | "-h" | "--help" | "-V" | "--version")
+        {
+            return words;
+        }
+        if !word.starts_with('-') {
+            break;
+        }
+    }
+    if words.len() > 1 {
+        words.insert(1, command.into());
+    }
+    words
 }

@@ -10,7 +10,7 @@ mod nix;
 use crate::StorePath;
 
 pub use build::BuildError;
-pub use copy::{CopyError, closure_on};
+pub use copy::{Chroot, CopyError, closure_on};
 pub use diff::{PackageChange, package_changes};
 pub use evaluate::{EvaluateError, Evaluated, Flake};
 pub use lines::NixLine;

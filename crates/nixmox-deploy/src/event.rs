@@ -24,6 +24,15 @@ pub struct Event {
 pub enum Happening {
     /// A phase began; the one before it is over.
     Phase(Phase),
+    /// A step of other work than a deployment began; the one before it is over.
+    Step {
+        /// Its name.
+        name: &'static str,
+        /// Which one it is, from 0.
+        number: u32,
+        /// How many there are.
+        of: u32,
+    },
     /// A line that the activation on the host wrote, without control characters.
     Log(String),
     /// How far the phase is.

@@ -53,6 +53,7 @@ mod outcome;
 mod request;
 mod run;
 mod schedule;
+mod seen_key;
 mod select;
 mod ssh_config;
 mod ssh_option;
@@ -62,8 +63,8 @@ mod text;
 
 pub use activation::{ActivationError, abort, activate, resume};
 pub use closure::{
-    BuildError, CopyError, EvaluateError, Evaluated, Flake, Nix, NixError, NixLine, PackageChange,
-    System, closure_on, package_changes,
+    BuildError, Chroot, CopyError, EvaluateError, Evaluated, Flake, Nix, NixError, NixLine,
+    PackageChange, System, closure_on, package_changes,
 };
 pub use event::{Event, EventSink, Happening, Phase};
 pub use fleet::{End, Ended, Job, JobError, Settings, Watch, deploy, each};
@@ -77,6 +78,7 @@ pub use outcome::{Outcome, RollbackReason};
 pub use request::{Goal, Patience, Provenance, Request, Sealed, SecretFiles};
 pub use run::{Journal, Line, Plan, PlanError, PlannedNode, RunError, RunId, Runs, Verdict};
 pub use schedule::{Limits, OnFailure, Place, Rollout, Schedule, ScheduleError, Share, Skip};
+pub use seen_key::{SeenKeyError, seen_key};
 pub use select::{Labels, MAX_SELECTOR, Selector, SelectorError};
 pub use ssh_config::{SshFiles, SshFilesError, SshSettings, Trust};
 pub use ssh_option::SshOption;

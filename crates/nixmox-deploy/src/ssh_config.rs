@@ -31,6 +31,8 @@ const ALWAYS: &str = "\
     ForwardAgent no
     ForwardX11 no
     ClearAllForwardings yes
+    ControlMaster no
+    ControlPath none
     ServerAliveInterval 5
     ServerAliveCountMax 3
     LogLevel ERROR

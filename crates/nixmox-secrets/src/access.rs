@@ -1,6 +1,6 @@
 //! One host's keys, for files beside those that the fleet generates.
 
-use nixmox_hostkey::HostPublicKey;
+use nixmox_hostkey::{HostKey, HostPublicKey};
 use nixmox_sops::{Identities, Recipient};
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretString;
@@ -50,6 +50,15 @@ pub fn host_public_keys(fleet: &Fleet, host: &str) -> Result<Vec<HostPublicKey>,
         keys.push(files.next_public_key()?);
     }
     Ok(keys)
+}
+
+/// Opens a host's own private key with an admin's keys, to put it on a machine that becomes the host.
+///
+/// # Errors
+///
+/// As [`host_recipient`], and [`Error::Open`] when no identity opens the sealed key.
+pub fn host_key(fleet: &Fleet, host: &str, identities: &Identities) -> Result<HostKey, Error> {
+    find(fleet, host)?.1.open_key(identities)
 }
 
 /// Opens the private key that a host is to get, in OpenSSH's form; `None` when its key is not being replaced.

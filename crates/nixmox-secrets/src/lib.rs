@@ -121,7 +121,8 @@ pub mod takeover;
 pub mod trust;
 
 pub use access::{
-    host_identities, host_public_key, host_public_keys, host_recipient, next_host_key, sealed_path,
+    host_identities, host_key, host_public_key, host_public_keys, host_recipient, next_host_key,
+    sealed_path,
 };
 pub use check::{Checked, Problem, ProblemKind, check};
 pub use due::{Due, DueValue, Exposure, Why, due, exposure};

@@ -12,22 +12,23 @@ use super::print_with;
 use super::status::ask;
 use crate::args::{Apply, Args, Command, Deploy, GoalArg, How, MakePlan, Resume};
 use crate::evaluated::{self, Systems};
-use crate::fleet::Fleet;
 use crate::run::{self, Mode};
-use crate::{advice, jobs, sealed, summary};
+use crate::{advice, jobs, summary, which};
+use nixmox_fleet::Fleet;
 
 /// Brings hosts to their systems.
 pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&deploy.from)?.unwrap_or_default();
-    let fleet = Fleet::open(args, &listed.into_keys().collect())?;
-    let chosen = fleet.select(args, &deploy.which)?;
+    let fleet = Fleet::open(args.repo.as_deref(), &listed.into_keys().collect())?;
+    let chosen = which::nodes(args, &fleet, &deploy.which)?;
     if chosen.is_empty() {
         return none();
     }
     if !deploy.how.danger_skip_check {
-        sealed::check(&fleet, deploy.how.nix)?;
+        nixmox_fleet::check_sealed(&fleet, deploy.how.nix)?;
     }
-    let systems = run::runtime()?.block_on(evaluated::systems(&fleet, &deploy.from, &chosen))?;
+    let systems =
+        nixmox_fleet::runtime()?.block_on(evaluated::systems(&fleet, &deploy.from, &chosen))?;
     let goal = goal(deploy.goal, &deploy.how);
     let mut plan = plan_of(&fleet, systems, goal.unwrap_or(Goal::Push), &BTreeMap::new());
     if deploy.changed {
@@ -44,18 +45,19 @@ pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
         }
     }
     let mode = Mode { build_only: goal.is_none(), ..Mode::default() };
-    begin(args, &fleet, plan, &deploy.how, (mode, evaluated::nix(&deploy.from.nix)))
+    begin(args, &fleet, plan, &deploy.how, (mode, nixmox_fleet::nix(&deploy.from.nix.option)))
 }
 
 /// Shows what a deployment would do, and writes it to a file.
 pub(crate) fn plan(args: &Args, make: &MakePlan) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&make.from)?.unwrap_or_default();
-    let fleet = Fleet::open(args, &listed.into_keys().collect())?;
-    let chosen = fleet.select(args, &make.which)?;
+    let fleet = Fleet::open(args.repo.as_deref(), &listed.into_keys().collect())?;
+    let chosen = which::nodes(args, &fleet, &make.which)?;
     if chosen.is_empty() {
         return none();
     }
-    let systems = run::runtime()?.block_on(evaluated::systems(&fleet, &make.from, &chosen))?;
+    let systems =
+        nixmox_fleet::runtime()?.block_on(evaluated::systems(&fleet, &make.from, &chosen))?;
     let probes = ask(args, &fleet, &chosen)?;
     let goal = word(make.goal)
         .ok_or_else(|| Failure::new(Exit::Usage, "a plan is for hosts; a build needs none"))?;
@@ -118,12 +120,12 @@ pub(crate) fn apply(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
         let message = format!("{} is no plan", apply.plan.display());
         Failure::new(Exit::Usage, message).because(error)
     })?;
-    let fleet = Fleet::open(args, &plan.nodes.keys().cloned().collect())?;
+    let fleet = Fleet::open(args.repo.as_deref(), &plan.nodes.keys().cloned().collect())?;
     if !apply.how.danger_skip_check {
-        sealed::check(&fleet, apply.how.nix)?;
+        nixmox_fleet::check_sealed(&fleet, apply.how.nix)?;
     }
     let mode = Mode { all_as_expected: true, ..Mode::default() };
-    begin(args, &fleet, plan, &apply.how, (mode, evaluated::nix(&apply.nix)))
+    begin(args, &fleet, plan, &apply.how, (mode, nixmox_fleet::nix(&apply.nix.option)))
 }
 
 /// Goes on with a run that was cut short, as it was begun.
@@ -136,14 +138,14 @@ pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
         Failure::new(Exit::Usage, message).because(error)
     })?;
     let Command::Resume(resume) = &args.command else { return none() };
-    let fleet = Fleet::open(args, &plan.nodes.keys().cloned().collect())?;
+    let fleet = Fleet::open(args.repo.as_deref(), &plan.nodes.keys().cloned().collect())?;
     let open = |node: &NodeName| !verdicts.get(node).is_some_and(|verdict| verdict.is_good());
     let left: BTreeSet<NodeName> = plan.nodes.keys().filter(|node| open(node)).cloned().collect();
     if left.is_empty() {
         return none();
     }
     if !resume.how.danger_skip_check {
-        sealed::check(&fleet, resume.how.nix)?;
+        nixmox_fleet::check_sealed(&fleet, resume.how.nix)?;
     }
     // What a host ran when the plan was made is no longer what it runs when it was begun.
     let mut rest = plan.clone();
@@ -151,7 +153,7 @@ pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
     rest.nodes.values_mut().for_each(|planned| planned.running = None);
     let work = jobs::jobs(args, &fleet, &rest, &resume.how, &left)?;
     let mode = Mode { adopt: true, build_only: plan.build_only, ..Mode::default() };
-    let source = (evaluated::nix(&resume.nix), plan.source_path);
+    let source = (nixmox_fleet::nix(&resume.nix.option), plan.source_path);
     run::execute(args, work, (&resume.how, mode), journal, source)
 }
 
@@ -166,7 +168,7 @@ fn begin(
     let plan = Plan { build_only: mode.build_only, switches: args.given.clone(), ..plan };
     let work = jobs::jobs(args, fleet, &plan, how, &chosen)?;
     let runs = run::runs(args, fleet.root())?;
-    let journal = runs.begin(&run::new_id()?, &plan).map_err(advice::run)?;
+    let journal = runs.begin(&nixmox_fleet::new_run()?, &plan).map_err(advice::run)?;
     run::execute(args, work, (how, mode), journal, (nix, plan.source_path))
 }
 

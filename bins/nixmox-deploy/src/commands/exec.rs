@@ -9,16 +9,15 @@ use nixmox_deploy::{HostError, Output, RemoteCommand, each};
 use serde_json::json;
 
 use crate::args::{Args, Exec};
-use crate::fleet::Fleet;
-use crate::{jobs, run, ssh};
+use crate::{jobs, which};
 
 /// Runs a command on hosts, all at once; their answers come in the order of their names.
 pub(crate) fn exec(args: &Args, exec: &Exec) -> Result<Exit, Failure> {
-    let fleet = Fleet::known(args, BTreeSet::new())?;
-    let nodes = fleet.select(args, &exec.which)?;
+    let fleet = which::known(args, BTreeSet::new())?;
+    let nodes = which::nodes(args, &fleet, &exec.which)?;
     let targets = jobs::targets(&fleet, &nodes)?;
     let listed: Vec<_> = targets.values().cloned().collect();
-    let files = ssh::files(&args.connect, &listed)?;
+    let files = args.connect.files(&listed)?;
     let script = match exec.command.as_slice() {
         [line] => line.clone(),
         words => shell_words::join(words),
@@ -26,8 +25,8 @@ pub(crate) fn exec(args: &Args, exec: &Exec) -> Result<Exit, Failure> {
     let command = RemoteCommand::script(&script, [])
         .map_err(|error| Failure::from_error(Exit::Usage, error))?
         .timeout(exec.timeout);
-    let hosts = ssh::hosts(&targets, &files);
-    let answers = run::runtime()?.block_on(each(hosts, args.connect.probe_jobs, |host| {
+    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let answers = nixmox_fleet::runtime()?.block_on(each(hosts, args.connect.probe_jobs, |host| {
         let command = command.clone();
         async move {
             let answer = host.run(&command).await;

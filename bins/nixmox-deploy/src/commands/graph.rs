@@ -9,12 +9,13 @@ use nixmox_topology::NodeName;
 use serde_json::json;
 
 use crate::args::{Args, Graph};
-use crate::fleet::Fleet;
+use crate::which;
+use nixmox_fleet::Fleet;
 
 /// Shows waves, or draws who waits for whom.
 pub(crate) fn graph(args: &Args, graph: &Graph) -> Result<Exit, Failure> {
-    let fleet = Fleet::open(args, &BTreeSet::new())?;
-    let nodes = fleet.select(args, &graph.which)?;
+    let fleet = Fleet::open(args.repo.as_deref(), &BTreeSet::new())?;
+    let nodes = which::nodes(args, &fleet, &graph.which)?;
     let places = fleet.places(&nodes);
     if graph.dot {
         dot(&places)?;

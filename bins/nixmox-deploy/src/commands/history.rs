@@ -10,8 +10,8 @@ use nixmox_topology::NodeName;
 use serde_json::json;
 
 use crate::args::{Args, Which};
-use crate::fleet::Fleet;
-use crate::{advice, jobs, run, ssh};
+use crate::{advice, jobs, run, which};
+use nixmox_fleet::Fleet;
 
 /// What a host has: generations by number, and the current one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub(crate) fn history(args: &Args, which: &Which) -> Result<Exit, Failure> {
     if !named {
         return list_runs(args);
     }
-    let fleet = Fleet::known(args, BTreeSet::new())?;
-    let nodes = fleet.select(args, which)?;
+    let fleet = which::known(args, BTreeSet::new())?;
+    let nodes = which::nodes(args, &fleet, which)?;
     let found = ask(args, &fleet, &nodes)?;
     let mut worst = Exit::Ok;
     for (node, generations) in &found {
@@ -75,14 +75,17 @@ pub(crate) fn ask(
 ) -> Result<BTreeMap<NodeName, Result<Generations, HostError>>, Failure> {
     let targets = jobs::targets(fleet, nodes)?;
     let listed: Vec<_> = targets.values().cloned().collect();
-    let files = ssh::files(&args.connect, &listed)?;
-    let hosts = ssh::hosts(&targets, &files);
-    let answers =
-        run::runtime()?.block_on(each(hosts, args.connect.probe_jobs, |host| async move {
+    let files = args.connect.files(&listed)?;
+    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let answers = nixmox_fleet::runtime()?.block_on(each(
+        hosts,
+        args.connect.probe_jobs,
+        |host| async move {
             let answer = generations(&host).await;
             host.close().await;
             answer
-        }));
+        },
+    ));
     Ok(answers.into_iter().collect())
 }
 

@@ -10,15 +10,14 @@ use nixmox_deploy::{
 use nixmox_topology::NodeName;
 
 use super::history::{self, Generations};
-use crate::args::{self, Args, Rollback, Which};
-use crate::fleet::Fleet;
+use crate::args::{Args, Rollback, Which};
 use crate::run::{self, Mode};
-use crate::{advice, evaluated, jobs, ssh};
+use crate::{advice, jobs, which};
 
 /// Brings hosts back to an earlier generation, guarded as every other activation is.
 pub(crate) fn rollback(args: &Args, rollback: &Rollback) -> Result<Exit, Failure> {
-    let fleet = Fleet::known(args, BTreeSet::new())?;
-    let nodes = fleet.select(args, &rollback.which)?;
+    let fleet = which::known(args, BTreeSet::new())?;
+    let nodes = which::nodes(args, &fleet, &rollback.which)?;
     let places = fleet.places(&nodes);
     let mut planned = BTreeMap::new();
     for (node, generations) in history::ask(args, &fleet, &nodes)? {
@@ -42,8 +41,8 @@ pub(crate) fn rollback(args: &Args, rollback: &Rollback) -> Result<Exit, Failure
     };
     let work = jobs::jobs(args, &fleet, &plan, &rollback.how, &nodes)?;
     let runs = run::runs(args, fleet.root())?;
-    let journal = runs.begin(&run::new_id()?, &plan).map_err(advice::run)?;
-    let source = (evaluated::nix(&args::NixOptions::default()), None);
+    let journal = runs.begin(&nixmox_fleet::new_run()?, &plan).map_err(advice::run)?;
+    let source = (nixmox_fleet::nix(&[]), None);
     run::execute(args, work, (&rollback.how, Mode::default()), journal, source)
 }
 
@@ -65,14 +64,16 @@ fn earlier(
 
 /// Has hosts go back whose activation is not over.
 pub(crate) fn abort(args: &Args, which: &Which) -> Result<Exit, Failure> {
-    let fleet = Fleet::known(args, BTreeSet::new())?;
-    let nodes = fleet.select(args, which)?;
+    let fleet = which::known(args, BTreeSet::new())?;
+    let nodes = which::nodes(args, &fleet, which)?;
     let targets = jobs::targets(&fleet, &nodes)?;
     let listed: Vec<_> = targets.values().cloned().collect();
-    let files = ssh::files(&args.connect, &listed)?;
-    let hosts = ssh::hosts(&targets, &files);
-    let answers =
-        run::runtime()?.block_on(each(hosts, args.connect.probe_jobs, |host| async move {
+    let files = args.connect.files(&listed)?;
+    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let answers = nixmox_fleet::runtime()?.block_on(each(
+        hosts,
+        args.connect.probe_jobs,
+        |host| async move {
             let now = probe(&host).await.map_err(|error| error.to_string())?;
             let last = now.last.filter(|last| !last.standing.phase.is_over());
             let Some(last) = last else { return Ok(None) };
@@ -80,7 +81,8 @@ pub(crate) fn abort(args: &Args, which: &Which) -> Result<Exit, Failure> {
             let aborted =
                 nixmox_deploy::abort(&host, &last.transaction, &request, &EventSink::none()).await;
             aborted.map(Some).map_err(|error| error.to_string())
-        }));
+        },
+    ));
     let mut worst = Exit::Ok;
     for (node, answer) in answers {
         let words = match answer {

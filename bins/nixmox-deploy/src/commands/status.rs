@@ -9,8 +9,8 @@ use nixmox_topology::NodeName;
 use serde_json::json;
 
 use crate::args::{Args, Status};
-use crate::fleet::Fleet;
-use crate::{evaluated, jobs, run, ssh};
+use crate::{evaluated, jobs, which};
+use nixmox_fleet::Fleet;
 
 /// What each host answers.
 pub(crate) type Probes = BTreeMap<NodeName, Result<Probe, GuardError>>;
@@ -23,10 +23,10 @@ pub(crate) fn ask(
 ) -> Result<Probes, Failure> {
     let targets = jobs::targets(fleet, nodes)?;
     let listed: Vec<_> = targets.values().cloned().collect();
-    let files = ssh::files(&args.connect, &listed)?;
-    let hosts = ssh::hosts(&targets, &files);
+    let files = args.connect.files(&listed)?;
+    let hosts = nixmox_fleet::hosts(&targets, &files);
     let at_once = args.connect.probe_jobs;
-    let asked = run::runtime()?.block_on(each(hosts, at_once, |host| async move {
+    let asked = nixmox_fleet::runtime()?.block_on(each(hosts, at_once, |host| async move {
         let answer = probe(&host).await;
         host.close().await;
         answer
@@ -37,12 +37,13 @@ pub(crate) fn ask(
 /// Shows what hosts run, and whether they boot it too.
 pub(crate) fn status(args: &Args, status: &Status) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&status.from)?.unwrap_or_default();
-    let fleet = Fleet::known(args, listed.into_keys().collect())?;
-    let nodes = fleet.select(args, &status.which)?;
+    let fleet = which::known(args, listed.into_keys().collect())?;
+    let nodes = which::nodes(args, &fleet, &status.which)?;
     let from = &status.from;
     let compare = status.drift || from.is_given();
     let wanted: BTreeMap<NodeName, StorePath> = if compare {
-        let systems = run::runtime()?.block_on(evaluated::systems(&fleet, from, &nodes))?;
+        let systems =
+            nixmox_fleet::runtime()?.block_on(evaluated::systems(&fleet, from, &nodes))?;
         systems.systems.into_iter().map(|(node, system)| (node, system.toplevel)).collect()
     } else {
         BTreeMap::new()

@@ -8,8 +8,8 @@ use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::Line;
 
 use crate::args::{Args, Logs, OneRun};
-use crate::run::json_line;
 use crate::{advice, run};
+use nixmox_fleet::json_line;
 
 /// Between two looks at a record.
 const LOOK: Duration = Duration::from_millis(300);

@@ -44,6 +44,33 @@ impl Nix {
         }
     }
 
+    /// Lists a path of this machine's store and everything that it needs.
+    ///
+    /// # Errors
+    ///
+    /// [`NixError`] when the path is not there.
+    pub async fn requisites(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, NixError> {
+        let mut command = self.command("nix-store");
+        command.args(["--query", "--requisites", path.as_str()]);
+        let answer = run("nix-store --query", &mut command, &|_| ()).await?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        Ok(answer.lines().filter_map(|line| StorePath::parse(line).ok()).collect())
+    }
+
+    /// Returns how many bytes a path and everything that it needs take.
+    ///
+    /// # Errors
+    ///
+    /// [`NixError`] when the path is not there.
+    pub async fn closure_size(&self, path: &StorePath) -> Result<u64, NixError> {
+        let mut command = self.command("nix-store");
+        let paths = self.requisites(path).await?;
+        command.args(["--query", "--size"]).args(paths.iter().map(StorePath::as_str));
+        let answer = run("nix-store --query", &mut command, &|_| ()).await?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        Ok(answer.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum())
+    }
+
     /// Returns the systems that are not in the store of this machine.
     async fn invalid(&self, systems: &[System]) -> Result<BTreeSet<StorePath>, BuildError> {
         let mut command = self.command("nix-store");

@@ -29,6 +29,21 @@ impl Nix {
         substitute: bool,
         lines: &(dyn Fn(NixLine) + Send + Sync),
     ) -> Result<(), CopyError> {
+        self.copy_into(host, path, (Chroot::None, substitute), lines).await
+    }
+
+    /// Copies a closure to a host as [`Nix::copy`] does, also into the store of a system that does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Nix::copy`].
+    pub async fn copy_into(
+        &self,
+        host: &Host,
+        path: &StorePath,
+        (chroot, substitute): (Chroot, bool),
+        lines: &(dyn Fn(NixLine) + Send + Sync),
+    ) -> Result<(), CopyError> {
         let mut tries = 1;
         loop {
             let Some(options) = host.ssh_options().await? else { return Ok(()) };
@@ -40,9 +55,8 @@ impl Nix {
             if substitute {
                 command.arg("--substitute-on-destination");
             }
-            // Whoever may become root there need not be trusted by its Nix as well.
-            let sudo = if host.uses_sudo() { "?remote-program=sudo%20-n%20nix-store" } else { "" };
-            self.configure(&mut command).arg("--to").arg(format!("ssh://{}{sudo}", host.node()));
+            self.configure(&mut command).arg("--to");
+            command.arg(format!("ssh://{}{}", host.node(), chroot.query(host.uses_sudo())));
             command.arg(path.as_str()).env("NIX_SSHOPTS", options);
             match run("nix copy", &mut command, lines).await {
                 Ok(_) => return Ok(()),
@@ -86,6 +100,29 @@ pub async fn closure_on(host: &Host, path: &StorePath) -> Result<BTreeSet<StoreP
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().filter_map(|line| StorePath::parse(line).ok()).collect())
+}
+
+/// In which store of a host a closure belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chroot {
+    /// That of the system that runs.
+    None,
+    /// That of the system below `/mnt`.
+    Mnt,
+}
+
+impl Chroot {
+    /// Whoever may become root there need not be trusted by its Nix as well.
+    fn query(self, sudo: bool) -> &'static str {
+        match (self, sudo) {
+            (Self::None, false) => "",
+            (Self::None, true) => "?remote-program=sudo%20-n%20nix-store",
+            (Self::Mnt, false) => "?remote-store=local%3Froot=%2Fmnt",
+            (Self::Mnt, true) => {
+                "?remote-program=sudo%20-n%20nix-store&remote-store=local%3Froot=%2Fmnt"
+            }
+        }
+    }
 }
 
 /// Tells whether a copy failed because of the connection.

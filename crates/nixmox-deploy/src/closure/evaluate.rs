@@ -118,6 +118,24 @@ impl Nix {
         Ok(names.iter().filter_map(|name| NodeName::parse(name).ok()).collect())
     }
 
+    /// Evaluates an attribute of a flake, with a function applied to it; the answer is data.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Nix`] and [`EvaluateError::Answer`].
+    pub async fn ask(
+        &self,
+        attribute: &str,
+        function: &str,
+        lines: &(dyn Fn(NixLine) + Send + Sync),
+    ) -> Result<Value, EvaluateError> {
+        let mut command = self.command("nix");
+        command.args(["eval", "--json"]);
+        self.configure(&mut command).arg(attribute).args(["--apply", function]);
+        let answer = run("nix eval", &mut command, lines).await?;
+        serde_json::from_slice(&answer).map_err(EvaluateError::Answer)
+    }
+
     async fn metadata(
         &self,
         flake: &Flake,

@@ -1,5 +1,7 @@
 //! A command, and what it said.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nixmox_tree::SecretString;
@@ -26,9 +28,11 @@ pub struct RemoteCommand {
 }
 
 #[derive(Debug, Clone)]
-enum Stdin {
+pub(super) enum Stdin {
     Bytes(Vec<u8>),
     Secret(SecretString),
+    File(PathBuf),
+    Program(Vec<OsString>),
 }
 
 impl RemoteCommand {
@@ -73,6 +77,18 @@ impl RemoteCommand {
         Self { stdin: Stdin::Secret(secret), ..self }
     }
 
+    /// Gives it a file of this machine to read, which is not kept in memory.
+    #[must_use]
+    pub fn stdin_file(self, path: PathBuf) -> Self {
+        Self { stdin: Stdin::File(path), ..self }
+    }
+
+    /// Gives it what a program of this machine writes.
+    #[must_use]
+    pub fn stdin_of(self, program: Vec<OsString>) -> Self {
+        Self { stdin: Stdin::Program(program), ..self }
+    }
+
     /// Limits how long it may take, the way there and back included.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
@@ -93,11 +109,8 @@ impl RemoteCommand {
         self.words.iter().map(String::as_str)
     }
 
-    pub(super) fn input(&self) -> &[u8] {
-        match &self.stdin {
-            Stdin::Bytes(bytes) => bytes,
-            Stdin::Secret(secret) => secret.expose().as_bytes(),
-        }
+    pub(super) fn input(&self) -> &Stdin {
+        &self.stdin
     }
 
     pub(super) fn allowed_time(&self) -> Duration {

@@ -59,6 +59,12 @@ pub enum HostError {
         /// What the system said.
         source: io::Error,
     },
+    /// A program of this machine, whose output the command reads, failed.
+    #[error("{program} failed")]
+    Source {
+        /// Its name.
+        program: String,
+    },
     /// Something in between failed on this machine.
     #[error("cannot talk to the command")]
     Io(#[source] io::Error),
@@ -77,7 +83,10 @@ impl HostError {
     pub(super) fn of_ssh(stderr: &[u8]) -> Self {
         let said = crate::text::last_lines(stderr, 3).join("; ");
         let has = |text: &str| said.contains(text);
-        if has("Host key verification failed") || has("host key is known for") {
+        if has("Host key verification failed")
+            || has("host key is known for")
+            || has("no matching host key type")
+        {
             Self::HostKey { said }
         } else if has("Permission denied") || has("Too many authentication failures") {
             Self::Denied { said }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::command::Stdin as Input;
 use super::{HostError, Output, RemoteCommand};
 
 /// ssh's own status when it is not the command's.
@@ -99,10 +100,45 @@ where
     Ok((stdout, stderr))
 }
 
-async fn feed(stdin: Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> Result<(), HostError> {
-    let Some(mut stdin) = stdin else { return Ok(()) };
+async fn feed(stdin: Option<impl AsyncWrite + Unpin>, input: &Input) -> Result<(), HostError> {
+    let Some(stdin) = stdin else { return Ok(()) };
+    match input {
+        Input::Bytes(bytes) => pour(stdin, bytes.as_slice()).await,
+        Input::Secret(secret) => pour(stdin, secret.expose().as_bytes()).await,
+        Input::File(path) => {
+            let file = tokio::fs::File::open(path).await.map_err(HostError::Io)?;
+            pour(stdin, file).await
+        }
+        Input::Program(words) => pour_from(stdin, words).await,
+    }
+}
+
+/// Runs a program and passes on what it writes; a program that fails has not written everything.
+async fn pour_from(stdin: impl AsyncWrite + Unpin, words: &[OsString]) -> Result<(), HostError> {
+    let (program, arguments) = words.split_first().ok_or(HostError::Killed)?;
+    let name = program.to_string_lossy().into_owned();
+    let start = |source| HostError::Start { program: name.clone(), source };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(start)?;
+    if let Some(output) = child.stdout.take() {
+        pour(stdin, output).await?;
+    }
+    let status = child.wait().await.map_err(start)?;
+    if status.success() { Ok(()) } else { Err(HostError::Source { program: name }) }
+}
+
+async fn pour(
+    mut stdin: impl AsyncWrite + Unpin,
+    mut from: impl AsyncRead + Unpin,
+) -> Result<(), HostError> {
     let written = async {
-        stdin.write_all(bytes).await?;
+        tokio::io::copy(&mut from, &mut stdin).await?;
         stdin.shutdown().await
     };
     match written.await {

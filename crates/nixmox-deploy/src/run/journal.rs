@@ -209,7 +209,23 @@ impl Journal {
     ) -> Line {
         let [before, after] = systems;
         let (at, node, message) = (millis(SystemTime::now()), node.to_string(), message.to_owned());
-        let line = Line::Done { at, node, verdict, message, before, after };
+        self.ended(Line::Done { at, node, verdict, message, before, after, code: None })
+    }
+
+    /// Writes how a node ended, with the exit status that the program would have with this node alone.
+    pub fn done_with_code(
+        &self,
+        node: &NodeName,
+        verdict: Verdict,
+        message: &str,
+        code: u8,
+    ) -> Line {
+        let (at, node, message) = (millis(SystemTime::now()), node.to_string(), message.to_owned());
+        let (before, after, code) = (None, None, Some(code));
+        self.ended(Line::Done { at, node, verdict, message, before, after, code })
+    }
+
+    fn ended(&self, line: Line) -> Line {
         self.write(&line);
         // A node whose end is lost is asked once more, which costs one that was as it should be no more than now.
         if verdict != Verdict::Unchanged {

@@ -86,6 +86,9 @@ pub enum Line {
         /// What runs now, where that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
+        /// The exit status that the program would have with this node alone, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u8>,
     },
     /// The run ended, with the exit status of the program.
     End {
@@ -140,6 +143,7 @@ impl Line {
         let (at, node) = (millis(event.at), event.node.to_string());
         match &event.what {
             Happening::Phase(phase) => Self::Phase { at, node, phase: phase.word().to_owned() },
+            Happening::Step { name, .. } => Self::Phase { at, node, phase: (*name).to_owned() },
             Happening::Log(line) => Self::Log { at, node, line: line.clone() },
             Happening::Progress { done, total } => {
                 Self::Progress { at, node, done: *done, total: *total }

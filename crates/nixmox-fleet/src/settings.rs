@@ -12,28 +12,53 @@ use serde_json::Value as Json;
 
 /// What a node's definition says about deploying it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Where it is, with a user in front if one is meant.
-    pub(crate) target_host: Option<String>,
-    pub(crate) ssh_opts: Vec<String>,
-    pub(crate) build_on_remote: bool,
-    pub(crate) use_remote_sudo: bool,
-    pub(crate) darwin: bool,
-    pub(crate) tags: BTreeSet<String>,
+    pub target_host: Option<String>,
+    /// Arguments of ssh.
+    pub ssh_opts: Vec<String>,
+    /// Whether it builds its system itself.
+    pub build_on_remote: bool,
+    /// Whether commands on it go through sudo.
+    pub use_remote_sudo: bool,
+    /// Whether it is one of the flake's darwinConfigurations.
+    pub darwin: bool,
+    /// What is said about installing it.
+    pub install: Install,
+    /// Its tags.
+    pub tags: BTreeSet<String>,
     /// What has to be true before a new system is kept.
-    pub(crate) checks: Vec<String>,
+    pub checks: Vec<String>,
     /// Where its sealed file lies on the machine, when it does not come with the system.
-    pub(crate) sealed_file: Option<String>,
+    pub sealed_file: Option<String>,
+}
+
+/// What a node's definition says about installing it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Install {
+    /// Where the machine is before it is the node, with a user in front if one is meant.
+    pub target_host: Option<String>,
+    /// Arguments of ssh for then.
+    pub ssh_opts: Vec<String>,
+    /// Whether it builds its system itself.
+    pub build_on_remote: bool,
+    /// The key by which it is recognised before: a public key or its fingerprint.
+    pub installer_key: Option<String>,
+    /// The disks that are erased.
+    pub disks: Vec<String>,
+    /// Where its host key belongs.
+    pub host_key_path: Option<String>,
 }
 
 /// Reads what is meant of a definition, whether it is a set or a function as modules are; everything else in it is
 /// not looked at. Priorities of modules are not known here: what is nearer to the node wins.
 const PICK: &str = "picked: let \
     call = x: if builtins.isFunction x then x { lib = { mkDefault = v: v; mkForce = v: v; mkIf = c: v: v; }; config = { }; pkgs = { }; } else x; \
-    own = name: let set = call picked; value = if set ? ${name} then call set.${name} else { }; in \
-      (if value ? deploy then value.deploy else { }) // (if value ? os then { inherit (value) os; } else { }); \
-    top = let value = call picked; in \
-      (if value ? deploy then value.deploy else { }) // (if value ? os then { inherit (value) os; } else { }); in";
+    install = set: builtins.listToAttrs (map (n: { name = \"install.${n}\"; value = set.${n}; }) (builtins.attrNames set)); \
+    read = value: (if value ? deploy then value.deploy else { }) // (if value ? os then { inherit (value) os; } else { }) \
+      // (if value ? install then install value.install else { }); \
+    own = name: let set = call picked; in read (if set ? ${name} then call set.${name} else { }); \
+    top = read (call picked); in";
 
 /// Reads the settings of all nodes.
 pub(crate) fn read(
@@ -112,7 +137,7 @@ fn evaluate(
 }
 
 fn unread(path: &RelPath, error: nixmox_nix::Error) -> Failure {
-    let message = format!("cannot read `deploy` and `os` of {path}");
+    let message = format!("cannot read `deploy`, `install` and `os` of {path}");
     Failure::new(Exit::Config, message).because(error)
 }
 
@@ -134,7 +159,8 @@ fn to_json(value: &Value) -> Json {
 
 fn parse(node: &NodeName, fields: BTreeMap<String, Json>) -> Result<Settings, Failure> {
     let wrong = |name: &str, wanted: &str| {
-        Failure::new(Exit::Config, format!("`deploy.{name}` of {node} is not {wanted}"))
+        let set = if name.starts_with("install.") { "" } else { "deploy." };
+        Failure::new(Exit::Config, format!("`{set}{name}` of {node} is not {wanted}"))
     };
     let text = |name: &str| match fields.get(name) {
         None | Some(Json::Null) => Ok(None),
@@ -160,6 +186,14 @@ fn parse(node: &NodeName, fields: BTreeMap<String, Json>) -> Result<Settings, Fa
         ssh_opts: texts("sshOpts")?,
         build_on_remote: flag("buildOnRemote")?,
         use_remote_sudo: flag("useRemoteSudo")?,
+        install: Install {
+            target_host: text("install.targetHost")?,
+            ssh_opts: texts("install.sshOpts")?,
+            build_on_remote: flag("install.buildOnRemote")?,
+            installer_key: text("install.installerKey")?,
+            disks: texts("install.disks")?,
+            host_key_path: text("install.hostKeyPath")?,
+        },
         darwin: text("os")?.as_deref() == Some("darwin"),
         tags: texts("tags")?.into_iter().collect(),
         checks: texts("checks")?,

@@ -4,34 +4,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use nixmox_cli::{Exit, Failure};
-use nixmox_deploy::{Address, Labels, Place, Selector, SelectorError, SshOption, Target, UserName};
+use nixmox_deploy::{
+    Address, HealthCheck, Labels, Place, Selector, SelectorError, SshOption, Target, UserName,
+};
 use nixmox_secrets::Fleet as Repository;
 use nixmox_secrets::store::RelPath;
 use nixmox_topology::NodeName;
 
-use crate::args::{Args, Which};
 use crate::manifest::Services;
 use crate::settings::{self, Settings};
-use crate::{advice, evaluated, run};
-
-/// Runs whose hosts are known where nothing else names any.
-const REMEMBERED: usize = 50;
+use crate::{advice, flake, sealed};
 
 /// The nodes of a fleet, and everything that is known of them.
-pub(crate) struct Fleet {
-    pub(crate) root: PathBuf,
-    pub(crate) repository: Option<Repository>,
-    pub(crate) services: Option<Services>,
-    pub(crate) labels: BTreeMap<NodeName, Labels>,
-    pub(crate) settings: BTreeMap<NodeName, Settings>,
+pub struct Fleet {
+    root: PathBuf,
+    /// The repository; hosts that are only named somewhere have none.
+    pub repository: Option<Repository>,
+    services: Option<Services>,
+    /// What nodes are called besides their names.
+    pub labels: BTreeMap<NodeName, Labels>,
+    /// What their definitions say.
+    pub settings: BTreeMap<NodeName, Settings>,
 }
 
 impl Fleet {
-    /// Reads the fleet that the arguments name or the current directory lies in; `extra` nodes are known as well.
-    pub(crate) fn open(args: &Args, extra: &BTreeSet<NodeName>) -> Result<Self, Failure> {
+    /// Reads the fleet that is named or that the current directory lies in; `extra` nodes are known as well.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is not as it should be.
+    pub fn open(named: Option<&Path>, extra: &BTreeSet<NodeName>) -> Result<Self, Failure> {
         let here = std::env::current_dir()
             .map_err(|e| Failure::new(Exit::Failure, "the current directory is gone").because(e))?;
-        let found = args.repo.clone().or_else(|| nixmox_secrets::find(&here));
+        let found = named.map(Path::to_owned).or_else(|| nixmox_secrets::find(&here));
         let Some(root) = found else {
             return if extra.is_empty() {
                 Err(advice::no_fleet(&here))
@@ -49,7 +54,7 @@ impl Fleet {
             nodes.extend(services.nodes());
         }
         if nodes.is_empty() && root.join("flake.nix").is_file() {
-            nodes = evaluated::configurations(&root)?;
+            nodes = flake::configurations(&root)?;
         }
         let settings = settings::read(&repository, &nodes)?;
         let label = |node: &NodeName| {
@@ -64,52 +69,35 @@ impl Fleet {
         Ok(Self { root, repository: Some(repository), services, labels, settings })
     }
 
-    /// Reads the fleet for questions to hosts: when neither the repository nor `extra` names any, those of the last runs
-    /// are known.
-    pub(crate) fn known(args: &Args, mut extra: BTreeSet<NodeName>) -> Result<Self, Failure> {
-        let found = Self::open(args, &extra);
-        if found.as_ref().is_ok_and(|fleet| !fleet.labels.is_empty()) {
-            return found;
-        }
-        let runs = run::runs(args, &run::root(args))?;
-        let last = runs.list().unwrap_or_default().into_iter().take(REMEMBERED);
-        extra.extend(
-            last.filter_map(|id| runs.plan(&id).ok()).flat_map(|plan| plan.nodes.into_keys()),
-        );
-        if extra.is_empty() { found } else { Self::open(args, &extra) }
-    }
-
     fn of(root: PathBuf, nodes: &BTreeSet<NodeName>) -> Self {
         let labels = nodes.iter().map(|node| (node.clone(), Labels::default())).collect();
         Self { root, repository: None, services: None, labels, settings: BTreeMap::new() }
     }
 
-    /// Picks the nodes that are meant.
-    pub(crate) fn select(&self, args: &Args, which: &Which) -> Result<BTreeSet<NodeName>, Failure> {
-        if which.selectors.is_empty() && !which.all && !which.failed {
-            return Err(Failure::new(Exit::Usage, "it is not said which hosts are meant")
-                .hint("name nodes, groups or selectors, or say --all"));
-        }
+    /// Picks the nodes that the texts mean; without any, all of them.
+    ///
+    /// # Errors
+    ///
+    /// When a text is no selector, or names what is not there.
+    pub fn select(&self, texts: &[String]) -> Result<BTreeSet<NodeName>, Failure> {
         if self.labels.is_empty() {
             return Err(Failure::new(Exit::Config, "there is no host in this fleet").hint(
                 "hosts are in nodes/, in the service manifest, or what a flake's nixosConfigurations name",
             ));
         }
-        let selectors = which.selectors.iter().map(|text| Selector::parse(text));
+        let selectors = texts.iter().map(|text| Selector::parse(text));
         let selectors: Result<Vec<_>, SelectorError> = selectors.collect();
         let selector = selectors.map(Selector::any).map_err(|e| advice::selector(e, self))?;
-        let all = which.all || which.selectors.is_empty();
-        let selector = if all { Selector::all() } else { selector };
-        let mut chosen = selector.select(&self.labels).map_err(|e| advice::selector(e, self))?;
-        if which.failed {
-            let failed = run::failed_nodes(&run::runs(args, &self.root)?)?;
-            chosen.retain(|node| failed.contains(node));
-        }
-        Ok(chosen)
+        let selector = if texts.is_empty() { Selector::all() } else { selector };
+        selector.select(&self.labels).map_err(|e| advice::selector(e, self))
     }
 
     /// Says how a node is reached.
-    pub(crate) fn target(&self, node: &NodeName) -> Result<Target, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// When its definition says what cannot be.
+    pub fn target(&self, node: &NodeName) -> Result<Target, Failure> {
         let own = self.settings.get(node).cloned().unwrap_or_default();
         let ip = self.services.as_ref().and_then(|services| services.address(node));
         let written = own.target_host.clone().or(ip).unwrap_or_else(|| node.to_string());
@@ -128,13 +116,13 @@ impl Fleet {
         target.build_on_remote = own.build_on_remote;
         target.use_remote_sudo = own.use_remote_sudo;
         if let Some(repository) = &self.repository {
-            target.host_keys = crate::sealed::host_keys(repository, node)?;
+            target.host_keys = sealed::host_keys(repository, node)?;
         }
         Ok(target)
     }
 
     /// Says where nodes stand among each other.
-    pub(crate) fn places(&self, nodes: &BTreeSet<NodeName>) -> BTreeMap<NodeName, Place> {
+    pub fn places(&self, nodes: &BTreeSet<NodeName>) -> BTreeMap<NodeName, Place> {
         let place = |node: &NodeName| {
             let place = self.services.as_ref().and_then(|services| services.place(node));
             (node.clone(), place.unwrap_or_default())
@@ -142,7 +130,13 @@ impl Fleet {
         nodes.iter().map(place).collect()
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    /// Returns its directory.
+    pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns the check that makes a node count as well.
+    pub fn check(&self, node: &NodeName) -> Option<HealthCheck> {
+        self.services.as_ref()?.check(node)
     }
 }

@@ -11,14 +11,14 @@ use nixmox_secrets::{Accept, Error, Fleet as Repository, Generation, Options, Te
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 
-use crate::advice;
-use crate::fleet::Fleet;
+use crate::{Fleet, advice};
 
 /// Returns the keys that a host may answer with: its own, and the one that it is to get.
-pub(crate) fn host_keys(
-    repository: &Repository,
-    node: &NodeName,
-) -> Result<Vec<HostPublicKey>, Failure> {
+///
+/// # Errors
+///
+/// When the repository is not as it should be.
+pub fn host_keys(repository: &Repository, node: &NodeName) -> Result<Vec<HostPublicKey>, Failure> {
     match nixmox_secrets::host_public_keys(repository, node) {
         Ok(keys) => Ok(keys),
         Err(Error::NoSuchHost { .. }) => Ok(Vec::new()),
@@ -28,7 +28,11 @@ pub(crate) fn host_keys(
 
 /// Refuses a fleet whose sealed files are not as they should be. A fleet without a master has none; with `real_nix` an
 /// installed Nix evaluates the master.
-pub(crate) fn check(fleet: &Fleet, real_nix: bool) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// Says which files.
+pub fn check_sealed(fleet: &Fleet, real_nix: bool) -> Result<(), Failure> {
     let Some(repository) = &fleet.repository else { return Ok(()) };
     if repository.recipients().is_err() {
         return Ok(());
@@ -63,7 +67,7 @@ pub(crate) fn check(fleet: &Fleet, real_nix: bool) -> Result<(), Failure> {
             } else {
                 failure
             };
-            failure.hint("nothing was deployed; see `nixmox-secrets check`")
+            failure.hint("nothing was done; see `nixmox-secrets check`")
         })?,
     };
     if checked.problems.is_empty() {
@@ -74,11 +78,15 @@ pub(crate) fn check(fleet: &Fleet, real_nix: bool) -> Result<(), Failure> {
     let failure = problems.fold(failure, |failure, problem| {
         failure.hint(format!("{}: {}", problem.path, problem.kind))
     });
-    Err(failure.hint("nothing was deployed; see `nixmox-secrets check`"))
+    Err(failure.hint("nothing was done; see `nixmox-secrets check`"))
 }
 
 /// Returns what is put in place on a host: its sealed file where its definition says so, and its new key.
-pub(crate) fn files(
+///
+/// # Errors
+///
+/// When the repository is not as it should be, or no identity opens the key.
+pub fn secret_files(
     fleet: &Fleet,
     node: &NodeName,
     identities: &Identities,

@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use nixmox_cli::terminal::escape;
-use nixmox_deploy::{Ended, Event, Happening, Line, Phase, Verdict};
+use nixmox_deploy::{Event, Happening, Line, Phase, Verdict};
 use nixmox_topology::NodeName;
-
-use crate::run::json_line;
 
 /// Steps of one phase on a bar.
 const STEP: u64 = 100;
@@ -18,7 +16,7 @@ const STEP: u64 = 100;
 const PHASES: u64 = 7;
 
 /// What is seen while a run goes on.
-pub(crate) struct View {
+pub struct View {
     begun: Instant,
     kind: Kind,
 }
@@ -31,7 +29,7 @@ enum Kind {
 
 impl View {
     /// Shows a line a host when standard error is a terminal.
-    pub(crate) fn new(json: bool, nodes: &[NodeName]) -> Self {
+    pub fn new(json: bool, nodes: &[NodeName]) -> Self {
         let kind = if json {
             Kind::Json
         } else if std::io::stderr().is_terminal() {
@@ -43,7 +41,7 @@ impl View {
     }
 
     /// Shows what happened to a host.
-    pub(crate) fn event(&self, event: &Event) {
+    pub fn event(&self, event: &Event) {
         match &self.kind {
             Kind::Json => out(&json_line(&Line::of(event))),
             Kind::Live { bars, .. } => {
@@ -60,7 +58,7 @@ impl View {
     }
 
     /// Shows how far Nix is with building.
-    pub(crate) fn building(&self, done: u64, total: u64) {
+    pub fn building(&self, done: u64, total: u64) {
         let Kind::Live { bars, .. } = &self.kind else { return };
         for bar in bars.values().filter(|bar| !bar.is_finished() && bar.message() == "build") {
             bar.set_position(STEP + STEP * done.min(total) / total.max(1));
@@ -68,27 +66,27 @@ impl View {
     }
 
     /// Shows how a host ended.
-    pub(crate) fn ended(&self, ended: &Ended, message: &str, line: &Line) {
+    pub fn ended(&self, node: &NodeName, verdict: Verdict, message: &str, line: &Line) {
         match &self.kind {
             Kind::Json => out(&json_line(line)),
             Kind::Live { bars, .. } => {
-                if let Some(bar) = bars.get(&ended.node) {
-                    finish_bar(bar, ended.verdict(), message);
+                if let Some(bar) = bars.get(node) {
+                    finish_bar(bar, verdict, message);
                 }
             }
-            Kind::Plain => self.line(&ended.node, message),
+            Kind::Plain => self.line(node, message),
         }
     }
 
     /// Tells programs that the run is over.
-    pub(crate) fn end(&self, line: &Line) {
+    pub fn end(&self, line: &Line) {
         if matches!(self.kind, Kind::Json) {
             out(&json_line(line));
         }
     }
 
     /// Says something about the whole run.
-    pub(crate) fn say(&self, text: &str) {
+    pub fn say(&self, text: &str) {
         match &self.kind {
             Kind::Live { all, .. } => {
                 let _ = all.println(text);
@@ -98,7 +96,7 @@ impl View {
     }
 
     /// Leaves what is seen as it is.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         if let Kind::Live { bars, .. } = &self.kind {
             for bar in bars.values().filter(|bar| !bar.is_finished()) {
                 bar.abandon();
@@ -151,6 +149,11 @@ fn move_bar(bar: &ProgressBar, what: &Happening) {
             bar.set_position(STEP * place(*phase));
             bar.set_message(phase.word());
         }
+        Happening::Step { name, number, of } => {
+            let place = u64::from(*number) * STEP * PHASES / u64::from(*of).max(1);
+            bar.set_position(place);
+            bar.set_message(*name);
+        }
         Happening::Progress { done, total } => {
             bar.set_position(
                 begin(bar) + STEP.saturating_sub(1) * (*done).min(*total) / (*total).max(1),
@@ -181,7 +184,7 @@ fn finish_bar(bar: &ProgressBar, verdict: Verdict, message: &str) {
 }
 
 /// The colour of a verdict.
-pub(crate) fn colour(verdict: Verdict) -> Style {
+pub fn colour(verdict: Verdict) -> Style {
     let colour = match verdict {
         Verdict::Changed => AnsiColor::Green,
         Verdict::Unchanged => return Style::new().dimmed(),
@@ -195,6 +198,7 @@ pub(crate) fn colour(verdict: Verdict) -> Style {
 fn words(what: &Happening) -> Option<String> {
     match what {
         Happening::Phase(phase) => Some(phase.word().to_owned()),
+        Happening::Step { name, .. } => Some((*name).to_owned()),
         Happening::Confirmed { count, of } => Some(format!("confirmed {count} of {of}")),
         Happening::Check { name, passed } => {
             let how = if *passed { "passed" } else { "not passed yet" };
@@ -203,6 +207,11 @@ fn words(what: &Happening) -> Option<String> {
         Happening::ConnectionLost => Some("connection lost, tries again".to_owned()),
         _ => None,
     }
+}
+
+/// Prints a line of a record as JSON.
+pub fn json_line(line: &Line) -> String {
+    serde_json::to_string(line).unwrap_or_default()
 }
 
 fn out(text: &str) {

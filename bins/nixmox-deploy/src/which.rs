@@ -1,0 +1,44 @@
+//! Which hosts are meant.
+
+use std::collections::BTreeSet;
+
+use nixmox_cli::{Exit, Failure};
+use nixmox_fleet::Fleet;
+use nixmox_topology::NodeName;
+
+use crate::args::{Args, Which};
+use crate::run;
+
+/// Runs whose hosts are known where nothing else names any.
+const REMEMBERED: usize = 50;
+
+/// Reads the fleet for questions to hosts: when neither the repository nor `extra` names any, those of the last runs
+/// are known.
+pub(crate) fn known(args: &Args, mut extra: BTreeSet<NodeName>) -> Result<Fleet, Failure> {
+    let found = Fleet::open(args.repo.as_deref(), &extra);
+    if found.as_ref().is_ok_and(|fleet| !fleet.labels.is_empty()) {
+        return found;
+    }
+    let runs = run::runs(args, &run::root(args))?;
+    let last = runs.list().unwrap_or_default().into_iter().take(REMEMBERED);
+    extra.extend(last.filter_map(|id| runs.plan(&id).ok()).flat_map(|plan| plan.nodes.into_keys()));
+    if extra.is_empty() { found } else { Fleet::open(args.repo.as_deref(), &extra) }
+}
+
+/// Picks the nodes that are meant.
+pub(crate) fn nodes(
+    args: &Args,
+    fleet: &Fleet,
+    which: &Which,
+) -> Result<BTreeSet<NodeName>, Failure> {
+    if which.selectors.is_empty() && !which.all && !which.failed {
+        return Err(Failure::new(Exit::Usage, "it is not said which hosts are meant")
+            .hint("name nodes, groups or selectors, or say --all"));
+    }
+    let mut chosen = fleet.select(&which.selectors)?;
+    if which.failed {
+        let failed = run::failed_nodes(&run::runs(args, fleet.root())?)?;
+        chosen.retain(|node| failed.contains(node));
+    }
+    Ok(chosen)
+}

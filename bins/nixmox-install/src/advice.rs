@@ -1,0 +1,88 @@
+//! What a person is told when a machine is not installed, and what can be done about it.
+
+use std::error::Error;
+
+use nixmox_cli::Exit;
+use nixmox_install::{Cause, InstallError, Phase};
+use nixmox_topology::NodeName;
+
+/// Says with which status the program ends because of an error.
+pub(crate) fn exit(error: &InstallError) -> Exit {
+    match error {
+        InstallError::Refused { .. } | InstallError::Busy => Exit::InstallRefused,
+        InstallError::Consent { .. } => Exit::InstallConsent,
+        InstallError::Unauthenticated | InstallError::Stranger => Exit::InstallStranger,
+        InstallError::Unreachable(_) | InstallError::Silent | InstallError::Denied(_) => {
+            Exit::InstallUnreachable
+        }
+        InstallError::Interrupted => Exit::Interrupted,
+        InstallError::Phase { phase, .. } => phase_exit(*phase),
+        _ => Exit::Failure,
+    }
+}
+
+fn phase_exit(phase: Phase) -> Exit {
+    match phase {
+        Phase::Plan => Exit::InstallPlan,
+        Phase::Connect => Exit::InstallUnreachable,
+        Phase::BootInstaller => Exit::InstallNoInstaller,
+        Phase::Disks => Exit::InstallDisks,
+        Phase::Copy => Exit::InstallCopy,
+        Phase::Place => Exit::InstallPlace,
+        Phase::Activate | Phase::Finish => Exit::InstallActivate,
+        Phase::Reboot => Exit::InstallGone,
+        Phase::Verify => Exit::InstallVerify,
+    }
+}
+
+/// Says in a line why a machine is not installed.
+pub(crate) fn message(error: &InstallError) -> String {
+    let mut said = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if said.last() != Some(&text) {
+            said.push(text);
+        }
+        next = error.source();
+    }
+    said.join(": ")
+}
+
+/// Says what can be done.
+pub(crate) fn hints(node: &NodeName, error: &InstallError) -> Vec<String> {
+    let resume = format!("go on when that is repaired: nixmox-install resume {node}");
+    match error {
+        InstallError::Refused { findings } => {
+            let mut hints: Vec<_> = findings.iter().skip(1).map(ToString::to_string).collect();
+            hints.push("nothing was changed by this".to_owned());
+            hints
+        }
+        InstallError::Consent { token, .. } => {
+            vec![format!("to agree: --wipe {node}={token}")]
+        }
+        InstallError::Unauthenticated => vec![
+            format!("see what it answers with: nixmox-install fingerprint {node}"),
+            format!("and if its console shows the same: --installer-key {node}=SHA256:…"),
+        ],
+        InstallError::Stranger => {
+            vec!["nothing was sent to it; find out who answers there before you go on".to_owned()]
+        }
+        InstallError::Denied(_) => {
+            vec!["see whether your key is among those that may log in".to_owned()]
+        }
+        InstallError::Busy => vec![format!("see it: nixmox-install status {node}")],
+        InstallError::Interrupted => vec![format!("go on: nixmox-install resume {node}")],
+        InstallError::Phase { source, .. } => match source {
+            Cause::WrongBoot(_) => vec![
+                "set its firmware to start from its disk first, or take the medium out".to_owned(),
+                resume,
+            ],
+            Cause::NoAnswer(_) | Cause::StillRuns | Cause::RebootedInstead => {
+                vec!["look at its console".to_owned(), resume]
+            }
+            _ => vec![resume],
+        },
+        _ => Vec::new(),
+    }
+}

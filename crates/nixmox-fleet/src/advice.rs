@@ -1,0 +1,41 @@
+//! What a person is told when the repository is not as it should be.
+
+use std::path::Path;
+
+use nixmox_cli::{Exit, Failure};
+use nixmox_deploy::SelectorError;
+
+use crate::Fleet;
+
+/// Explains that no fleet was found.
+pub(crate) fn no_fleet(start: &Path) -> Failure {
+    let message = format!("no fleet here or above: {}", start.display());
+    Failure::new(Exit::NoFile, message)
+        .hint("a fleet is a directory with `nodes/`, a service manifest, `flake.nix` or `.sops.yaml`; name one with --repo DIR")
+        .hint("without one, --paths FILE says which hosts there are")
+}
+
+/// Explains what is wrong with the repository.
+pub(crate) fn repository(error: nixmox_secrets::Error) -> Failure {
+    Failure::from_error(Exit::Config, error)
+}
+
+/// Explains what is wrong with a selector.
+pub(crate) fn selector(error: SelectorError, fleet: &Fleet) -> Failure {
+    let name = match &error {
+        SelectorError::Unknown { name } => Some(name.clone()),
+        _ => None,
+    };
+    let failure = Failure::from_error(Exit::Usage, error);
+    let topology = fleet.repository.as_ref().map(nixmox_secrets::Fleet::topology);
+    let near = match (name, topology) {
+        (Some(name), Some(topology)) => topology.closest(&name),
+        _ => Vec::new(),
+    };
+    let near: Vec<String> = near.iter().map(ToString::to_string).collect();
+    if near.is_empty() {
+        failure
+    } else {
+        failure.hint(format!("did you mean {}?", near.join(" or ")))
+    }
+}

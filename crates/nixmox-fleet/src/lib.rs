@@ -1,0 +1,32 @@
+//! A fleet's repository as programs that reach hosts see it.
+//!
+//! | to | use |
+//! |---|---|
+//! | read the nodes, and what is said about reaching them | [`Fleet::open`], [`Settings`] |
+//! | pick nodes | [`Fleet::select`] |
+//! | say how a node is reached | [`Fleet::target`], [`ssh_files`] |
+//! | refuse a fleet whose sealed files are not as they should be | [`check_sealed`] |
+//! | run Nix, and explain its refusal | [`nix`], [`refused`] |
+//! | keep records of runs | [`runs`], [`new_run`] |
+//! | show what goes on while hosts are worked on | [`View`] |
+//!
+//! This is what `nixmox-deploy` and `nixmox-install` share. It joins the secrets' side with the hosts' side, so no
+//! library may know it.
+
+mod advice;
+mod flake;
+mod fleet;
+mod manifest;
+mod run;
+mod sealed;
+mod settings;
+mod ssh;
+mod view;
+
+pub use flake::{cache, configurations, nix, refused};
+pub use fleet::Fleet;
+pub use run::{new_run, runs, runtime};
+pub use sealed::{check_sealed, host_keys, secret_files};
+pub use settings::{Install, Settings};
+pub use ssh::{hosts, includes, ssh_files};
+pub use view::{View, colour, json_line};

@@ -1,0 +1,43 @@
+
+case $verb in
+facts) facts ;;
+disks) disks "$@" ;;
+mounts) mounts "$@" ;;
+start) start "$@" ;;
+in-job) in_job "$@" ;;
+follow) follow "$@" ;;
+mark) mark ;;
+place) place "$@" ;;
+memory-file) memory_file "$@" ;;
+public-key) public_key "$@" ;;
+valid) valid "$@" ;;
+ready) ready "$@" ;;
+inside) inside "$@" ;;
+reboot) reboot_soon ;;
+give-up) give_up ;;
+health) health ;;
+forget) forget ;;
+put) : ;;
+format) format "$@" ;;
+mount) mount_only "$@" ;;
+verify) verify ;;
+activate) activate "$@" ;;
+finish) finish "$@" ;;
+image) image "$@" ;;
+network) network ;;
+append) append ;;
+load) load ;;
+jump) jump ;;
+jump-now) jump_now ;;
+drop-image) drop_image ;;
+borrow-store) borrow_store ;;
+unpack) unpack "$@" ;;
+register) register "$@" ;;
+lxc-state) lxc_state "$@" ;;
+lxc-template) lxc_template "$@" ;;
+lxc-create) lxc_create "$@" ;;
+lxc-mount) lxc_mount "$@" ;;
+lxc-unmount) lxc_unmount "$@" ;;
+lxc-start) pct start "$1" ;;
+*) refuse verb "$verb" ;;
+esac
