@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{Address, SshOption, SshSettings, Target, TargetError, UserName};
 use nixmox_fleet::{Fleet, Install as Settings};
-use nixmox_hostkey::HostKey;
+use nixmox_hostkey::{HostKey, HostPublicKey};
 use nixmox_install::{Image, Order, Patience, Phase, PlacedFile, Rules};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
@@ -15,7 +15,7 @@ use nixmox_tree::SecretString;
 
 use crate::args::{Args, Install};
 use crate::systems::Wanted;
-use crate::trust::{recognise, value, values};
+use crate::trust::{Recognised, recognise, value, values};
 
 /// Where most systems have their host key.
 const KEY_PATH: &str = "/etc/ssh/ssh_host_ed25519_key";
@@ -41,7 +41,7 @@ pub(crate) fn asked(
     order.after.host_keys = vec![host_key.public()];
     order.host_key = Some(host_key);
     let own = settings(fleet, node);
-    let known = recognise(args, &order.before, own.installer_key.as_deref(), &ssh(args)?)?;
+    let known = recognised(args, fleet, &order)?;
     order.before.host_keys = known.keys;
     order.unauthenticated = known.unauthenticated;
     order.via = install.via.into();
@@ -64,6 +64,18 @@ pub(crate) fn asked(
     order.patience = patience(install);
     order.rules = rules(install)?;
     Ok(order)
+}
+
+/// Finds the key by which a machine is recognised before it is the node.
+pub(crate) fn recognised(args: &Args, fleet: &Fleet, order: &Order) -> Result<Recognised, Failure> {
+    let own = settings(fleet, &order.node);
+    let mut known = order.after.host_keys.clone();
+    let memory = crate::run::memories(args, fleet)?.read(&order.node).ok().flatten();
+    let remembered = memory.into_iter().filter(|memory| !memory.done);
+    let keys = remembered.flat_map(|memory| [memory.before_key, memory.installer_key]).flatten();
+    known.extend(keys.filter_map(|key| HostPublicKey::parse(&key).ok()));
+    let declared = (own.installer_key.as_deref(), known.as_slice());
+    recognise(args, &order.before, declared, &ssh(args)?)
 }
 
 /// Makes what is needed to ask a machine where it stands.

@@ -26,14 +26,19 @@ pub(crate) fn runs(args: &Args, fleet: &Fleet) -> Result<nixmox_deploy::Runs, Fa
     nixmox_fleet::runs(args.reach.runs.as_deref(), "install", fleet.root())
 }
 
+/// Returns where installations of the fleet's nodes are remembered.
+pub(crate) fn memories(args: &Args, fleet: &Fleet) -> Result<Memories, Failure> {
+    let hosts = RunId::parse("hosts").map_err(|e| Failure::from_error(Exit::Failure, e))?;
+    Ok(Memories::new(runs(args, fleet)?.path(&hosts)))
+}
+
 /// Returns what installations work with.
 pub(crate) fn context(args: &Args, fleet: &Fleet, nix: Nix) -> Result<Context, Failure> {
-    let hosts = RunId::parse("hosts").map_err(|e| Failure::from_error(Exit::Failure, e))?;
     let (_, stop) = watch::channel(false);
     Ok(Context {
         nix,
         ssh: orders::ssh(args)?,
-        memories: Memories::new(runs(args, fleet)?.path(&hosts)),
+        memories: memories(args, fleet)?,
         private: orders::private_directory()?,
         events: EventSink::none(),
         stop,

@@ -16,20 +16,30 @@ pub(crate) struct Recognised {
 }
 
 /// Finds the key of a machine: it is given, declared, or shown and accepted by a person.
+///
+/// `known` are keys that the machine may have by now: the node's own, and those of an installation that was begun.
 pub(crate) fn recognise(
     args: &Args,
     target: &Target,
-    declared: Option<&str>,
+    (declared, known): (Option<&str>, &[HostPublicKey]),
     ssh: &SshSettings,
 ) -> Result<Recognised, Failure> {
     let given = value(&args.reach.installer_key, &target.node);
     let text = given.or(declared);
     let vouched = |key| Recognised { keys: vec![key], unauthenticated: false };
+    // Whoever is the node already, or an installer of this run, has a key that is known.
+    let nobody = || Recognised { keys: Vec::new(), unauthenticated: false };
     match text {
         Some(text) if text.starts_with("SHA256:") => {
+            if let Some(key) = known.iter().find(|key| key.fingerprint() == text) {
+                return Ok(vouched(*key));
+            }
             let seen = ask(target, ssh)?;
             if seen.fingerprint() == text {
                 return Ok(vouched(seen));
+            }
+            if known.contains(&seen) {
+                return Ok(nobody());
             }
             let message =
                 format!("{} answers with another key than the one that is known", target.node);
@@ -39,9 +49,8 @@ pub(crate) fn recognise(
                 .hint("nothing was sent to it"))
         }
         Some(text) => key(text, &target.node).map(vouched),
-        None if args.reach.trust_first_key => first(target, ssh),
-        // Whoever is the node already, or an installer of this run, has a key that is known.
-        None => Ok(Recognised { keys: Vec::new(), unauthenticated: false }),
+        None if args.reach.trust_first_key && known.len() < 2 => first(target, ssh),
+        None => Ok(nobody()),
     }
 }
 

@@ -109,9 +109,7 @@ fn chosen(args: &Args, which: &Which) -> Result<(Fleet, BTreeSet<NodeName>), Fai
 /// Makes what is needed to ask a machine where it stands; no secret is opened for that.
 fn order(args: &Args, fleet: &Fleet, node: &NodeName) -> Result<Order, Failure> {
     let mut order = orders::bare(args, fleet, node)?;
-    let own = fleet.settings.get(node).map(|own| own.install.clone()).unwrap_or_default();
-    let known =
-        trust::recognise(args, &order.before, own.installer_key.as_deref(), &orders::ssh(args)?);
+    let known = orders::recognised(args, fleet, &order);
     // A machine that does not answer now may still be told of.
     order.before.host_keys = known.map(|known| known.keys).unwrap_or_default();
     Ok(order)

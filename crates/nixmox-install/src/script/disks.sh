@@ -51,6 +51,8 @@ format() {
     release || return 1
     rm -f "$dir/formatted"
     : >"$dir/formatting"
+    # Directories that it makes are those of the new system.
+    umask 022
     "$1" || return 1
     has udevadm && udevadm settle
     mounted "$root" || {
@@ -64,6 +66,7 @@ format() {
 # mount_only SCRIPT -- lets the script of the configuration mount what is there.
 mount_only() {
     mounted "$root" && return 0
+    umask 022
     "$1" || return 1
     mounted "$root"
 }
