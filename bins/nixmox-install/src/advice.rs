@@ -16,6 +16,10 @@ pub(crate) fn exit(error: &InstallError) -> Exit {
             Exit::InstallUnreachable
         }
         InstallError::Interrupted => Exit::Interrupted,
+        // The image is looked at before the machine is.
+        InstallError::Phase { source: Cause::Digest { .. } | Cause::File { .. }, .. } => {
+            Exit::InstallRefused
+        }
         InstallError::Phase { phase, .. } => phase_exit(*phase),
         _ => Exit::Failure,
     }

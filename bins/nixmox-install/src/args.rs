@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Abort(Which),
     /// Show the key that a machine has now, to compare it with what its console shows
     Fingerprint(Which),
+    /// Make a container of Proxmox that is the node from its first start
+    ProxmoxLxc(ProxmoxLxc),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -159,6 +161,43 @@ pub(crate) struct Install {
     /// Go on though the activation in the new root has failed.
     #[arg(long)]
     pub(crate) allow_activation_errors: bool,
+    /// Install though the check of the fleet's sealed files was not made.
+    #[arg(long)]
+    pub(crate) danger_skip_check: bool,
+}
+
+/// Arguments of `proxmox-lxc`.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ProxmoxLxc {
+    /// The node that the container becomes.
+    pub(crate) node: String,
+    /// The Proxmox host: [USER@]ADDRESS[:PORT]; its key is the one that your known hosts have, or --proxmox-key.
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) proxmox: String,
+    /// The ed25519 key of the Proxmox host: `ssh-ed25519 …` or a file with such a line.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) proxmox_key: Option<String>,
+    /// The container's number.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) vmid: u32,
+    /// The archive that it is made of: the node's own system, as `config.system.build.tarball` makes it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) template: PathBuf,
+    /// An option of `pct create`, such as rootfs=local-lvm:8 or memory=2048; may be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// Its root is root on the Proxmox host as well.
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// Put a file into it: FILE:PATH[:MODE[:UID:GID]]; may be given several times.
+    #[arg(long, value_name = "FILE:PATH")]
+    pub(crate) place: Vec<String>,
+    /// How long it may take to start.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub(crate) boot_timeout: Duration,
+    /// Show what would be done; change nothing.
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
     /// Install though the check of the fleet's sealed files was not made.
     #[arg(long)]
     pub(crate) danger_skip_check: bool,

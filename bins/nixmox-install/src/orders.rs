@@ -57,7 +57,7 @@ pub(crate) fn asked(
     let paths = [&install.host_key_path, &own.host_key_path, &wanted.host_key_path];
     let path = paths.into_iter().flatten().next().cloned();
     order.host_key_path = path.unwrap_or_else(|| KEY_PATH.to_owned());
-    order.files = files(install, fleet, node)?;
+    order.files = files(&install.place, fleet, node)?;
     order.disk_secrets = disk_secrets(install)?;
     order.image = image(install);
     order.consent = value(&install.wipe, node).map(str::to_owned);
@@ -148,7 +148,7 @@ pub(crate) fn before(args: &Args, fleet: &Fleet, node: &NodeName) -> Result<Targ
 }
 
 /// Sets where a machine is: `[USER@]ADDRESS[:PORT]`, an IPv6 address with a port in brackets.
-fn locate(target: &mut Target, text: &str) -> Result<(), TargetError> {
+pub(crate) fn locate(target: &mut Target, text: &str) -> Result<(), TargetError> {
     let (user, place) = match text.split_once('@') {
         Some((user, place)) => (Some(UserName::parse(user)?), place),
         None => (None, text),
@@ -172,7 +172,11 @@ fn wrong(error: TargetError, node: &NodeName) -> Failure {
 }
 
 /// Opens the host key that the repository holds for a node.
-fn host_key(fleet: &Fleet, node: &NodeName, identities: &Identities) -> Result<HostKey, Failure> {
+pub(crate) fn host_key(
+    fleet: &Fleet,
+    node: &NodeName,
+    identities: &Identities,
+) -> Result<HostKey, Failure> {
     let missing = || {
         Failure::new(Exit::InstallPlan, format!("the repository has no host key for {node}"))
             .hint("a host with secrets gets one: nixmox-secrets edit")
@@ -187,14 +191,18 @@ fn host_key(fleet: &Fleet, node: &NodeName, identities: &Identities) -> Result<H
 }
 
 /// Gathers the files of a machine besides its key: its sealed file, and what the command line says.
-fn files(install: &Install, fleet: &Fleet, node: &NodeName) -> Result<Vec<PlacedFile>, Failure> {
+pub(crate) fn files(
+    given: &[String],
+    fleet: &Fleet,
+    node: &NodeName,
+) -> Result<Vec<PlacedFile>, Failure> {
     let mut files = Vec::new();
     let sealed = nixmox_fleet::secret_files(fleet, node, &Identities::new());
     if let Some(sealed) = sealed?.and_then(|files| files.sealed) {
         let text = SecretString::new(sealed.text);
         files.push(PlacedFile { path: sealed.path, text, mode: "400".into(), owner: "0:0".into() });
     }
-    for text in &install.place {
+    for text in given {
         files.push(place(text)?);
     }
     if let Some(file) = files.iter().find(|file| !is_plain(&file.path)) {

@@ -55,7 +55,7 @@ pub(crate) fn recognise(
 }
 
 /// Reads a public key, or a file that holds one.
-fn key(text: &str, node: &NodeName) -> Result<HostPublicKey, Failure> {
+pub(crate) fn key(text: &str, node: &NodeName) -> Result<HostPublicKey, Failure> {
     let line = if text.starts_with("ssh-") {
         text.to_owned()
     } else {
