@@ -198,14 +198,17 @@ fn refused(error: EvaluateError) -> Failure {
     said.into_iter().fold(failure, Failure::hint)
 }
 
-/// Builds everything that machines are to become, and keeps it from garbage collection.
+/// Builds everything that machines are to become, but the systems of those that do so themselves, and keeps it from
+/// garbage collection.
 pub(crate) fn build(
     from: &From,
     wanted: &BTreeMap<NodeName, Wanted>,
+    there: &BTreeSet<NodeName>,
     roots: &Path,
 ) -> Result<(), Failure> {
-    let all = wanted.values().flat_map(|one| {
-        [Some(&one.system), Some(&one.disks.format), one.disks.mount.as_ref()].into_iter().flatten()
+    let all = wanted.iter().flat_map(|(node, one)| {
+        let system = (!there.contains(node)).then_some(&one.system);
+        [system, Some(&one.disks.format), one.disks.mount.as_ref()].into_iter().flatten()
     });
     let systems: Vec<System> = all.cloned().collect();
     let progress = Progress::spinner("building");

@@ -17,8 +17,8 @@ const NOT_ON_DISKS: [&str; 8] =
 pub struct Mounts {
     all: Vec<Mount>,
     fstab: Vec<Entry>,
-    /// How much can still be written to the root, in KiB.
-    pub free_kib: u64,
+    /// How much the root has room for, with what it holds, in KiB.
+    pub room_kib: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Mounts {
             Some(Entry { source: words.next()?, target: words.next()?, kind: words.next()? })
         };
         let fstab = lines.all("fstab").take(MAX_MOUNTS).filter_map(entry).collect();
-        Some(Self { all, fstab, free_kib: lines.number("free_kib").unwrap_or_default() })
+        Some(Self { all, fstab, room_kib: lines.number("room_kib").unwrap_or_default() })
     }
 
     /// Lists what the new system would not find, in words: file systems of its `fstab` that are not mounted where it

@@ -336,15 +336,18 @@ impl<'a> Work<'a> {
 
     /// A phase begins, unless somebody wants to stop.
     fn begin(&mut self, phase: Phase) -> Result<(), InstallError> {
-        if *self.context.stop.borrow() {
-            return Err(InstallError::Interrupted);
-        }
+        self.go_on()?;
         if phase != Phase::Connect || self.memory.phase == "plan" {
             phase.word().clone_into(&mut self.memory.phase);
             self.save()?;
         }
         self.say(phase);
         Ok(())
+    }
+
+    /// Stops when somebody wants to.
+    fn go_on(&self) -> Result<(), InstallError> {
+        if *self.context.stop.borrow() { Err(InstallError::Interrupted) } else { Ok(()) }
     }
 
     fn say(&self, phase: Phase) {

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use nixmox_cli::{Exit, Failure, prompt};
 use nixmox_fleet::Fleet;
 use nixmox_install::{Order, Survey};
+use nixmox_topology::NodeName;
 
 use crate::args::{Args, Install};
 use crate::report::{self, Surveys};
@@ -32,7 +33,10 @@ pub(crate) fn install(args: &Args, install: &Install, resume: bool) -> Result<Ex
     ];
     orders::check_names(&named, &wanted)?;
     let roots = run::runs(args, &fleet)?.path(&nixmox_fleet::new_run()?).join("roots");
-    systems::build(&install.from, &wanted, &roots)?;
+    let there =
+        |node: &&NodeName| fleet.settings.get(*node).is_some_and(|own| own.install.build_on_remote);
+    let there = wanted.keys().filter(there).cloned().collect();
+    systems::build(&install.from, &wanted, &there, &roots)?;
     let identities = nixmox_keyring::load().identities;
     let context = run::context(args, &fleet, nixmox_fleet::nix(&install.from.option))?;
     let mut all = Vec::new();

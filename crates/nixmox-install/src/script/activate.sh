@@ -8,6 +8,11 @@ valid() {
     fi
 }
 
+# build DERIVATION -- in the new store.
+build() {
+    nix-store --store "$root" --realise "$1"
+}
+
 # verify -- looks at every file of the new store; what a crash has left broken is taken out of it, to be copied again.
 verify() {
     has nix-store || return 0

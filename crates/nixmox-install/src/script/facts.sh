@@ -76,5 +76,6 @@ mounts() {
             [ -z "${_target:-}" ] || say fstab "$_source $_target $_type"
         done
     fi
-    say free_kib "$(df -Pk "$root" | awk 'NR == 2 { print $4 }')"
+    # What was copied before an interruption is part of what there is room for.
+    say room_kib "$(df -Pk "$root" | awk 'NR == 2 { print $3 + $4 }')"
 }

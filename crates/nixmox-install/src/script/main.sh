@@ -21,6 +21,7 @@ put) : ;;
 format) format "$@" ;;
 mount) mount_only "$@" ;;
 verify) verify ;;
+build) build "$@" ;;
 activate) activate "$@" ;;
 finish) finish "$@" ;;
 image) image "$@" ;;

@@ -99,6 +99,7 @@ impl Work<'_> {
         let mut still = false;
         while Instant::now() < end {
             tokio::time::sleep(Duration::from_secs(1)).await;
+            self.go_on()?;
             match who(&faces).await {
                 Answer::Known(face) if face.identity == Identity::Installer => return Ok(()),
                 Answer::Known(face) => {

@@ -35,7 +35,11 @@ impl Work<'_> {
             self.doubtful = false;
         }
         self.has_room(remote).await?;
-        if self.by_archive(facts) {
+        let derivation = self.order.system.derivation.as_ref();
+        let built_there = derivation.filter(|_| self.order.before.build_on_remote);
+        if let Some(derivation) = built_there {
+            self.build_there(remote, derivation).await?;
+        } else if self.by_archive(facts) {
             self.archive(remote, system, "/mnt", Phase::Copy).await?;
         } else {
             let (events, node) = (&self.context.events, &self.order.node);
@@ -54,6 +58,20 @@ impl Work<'_> {
         self.mark(remote, Reached::Copied, Phase::Copy).await
     }
 
+    /// Has the machine build the system itself, in its new store.
+    async fn build_there(
+        &self,
+        remote: &Remote<'_>,
+        derivation: &StorePath,
+    ) -> Result<(), InstallError> {
+        let into = (Chroot::Mnt, true);
+        let copied = self.context.nix.copy_into(remote.host(), derivation, into, &|_| ()).await;
+        copied.map_err(|error| InstallError::at(Phase::Copy, error))?;
+        let job =
+            Job { name: "build", words: vec!["build", derivation.as_str()], patience: TRAVEL };
+        self.job(remote, &job, Phase::Copy).await
+    }
+
     async fn has_room(&self, remote: &Remote<'_>) -> Result<(), InstallError> {
         let system = &self.order.system.toplevel;
         let mounts = remote.mounts(system).await.map_err(|e| InstallError::at(Phase::Copy, e))?;
@@ -62,10 +80,8 @@ impl Work<'_> {
             return Err(InstallError::at(Phase::Copy, missing));
         }
         let Ok(bytes) = self.context.nix.closure_size(system).await else { return Ok(()) };
-        let (needs, free) = (bytes >> 10, mounts.free_kib);
-        // What was copied before an interruption takes room already.
-        let begun = remote.ask(&["valid"], &[system.as_str()]).await.is_ok();
-        if needs > free && !begun {
+        let (needs, free) = (bytes >> 10, mounts.room_kib);
+        if needs > free {
             let problem = Problem::NoSpace { needs, free };
             return Err(InstallError::at(Phase::Copy, Cause::Found(problem)));
         }

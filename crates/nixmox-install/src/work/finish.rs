@@ -65,6 +65,7 @@ impl Work<'_> {
         let failed = |cause| Err(InstallError::at(Phase::Reboot, cause));
         let mut denied = None;
         while Instant::now() < end {
+            self.go_on()?;
             match who(&faces).await {
                 Answer::Known(face) if face.identity == Identity::Node => return Ok(()),
                 Answer::Known(face) => {
