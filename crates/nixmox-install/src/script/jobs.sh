@@ -5,6 +5,9 @@ job_state() {
         echo "done $(cat "$1/rc")"
     elif [ -e "$1/pid" ] && alive "$(cat "$1/pid")"; then
         echo running
+    elif [ -e "$1/rc" ]; then
+        # It ended while it was looked at.
+        echo "done $(cat "$1/rc")"
     else
         echo dead
     fi
