@@ -63,6 +63,9 @@ pub(crate) struct Reach {
     /// Show the key that a machine has now, and accept it when you say yes. Nothing vouches for it.
     #[arg(long, global = true)]
     pub(crate) trust_first_key: bool,
+    /// Let an installed Nix evaluate a master that is beyond the embedded evaluator, over standard input.
+    #[arg(long, global = true)]
+    pub(crate) nix: bool,
     /// Where runs are recorded; without it below ~/.local/state/nixmox.
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) runs: Option<PathBuf>,

@@ -18,7 +18,7 @@ pub(crate) fn install(args: &Args, install: &Install, resume: bool) -> Result<Ex
     let fleet = Fleet::open(args.repo.as_deref(), &extra)?;
     let nodes = fleet.select(&install.which.selectors)?;
     if !install.danger_skip_check {
-        nixmox_fleet::check_sealed(&fleet)
+        nixmox_fleet::check_sealed(&fleet, args.reach.nix)
             .map_err(|failure| failure.with_exit(Exit::InstallPlan))?;
     }
     let wanted = systems::wanted(&fleet, &install.from, &nodes)?;

@@ -20,7 +20,7 @@ pub(crate) fn lxc(args: &Args, lxc: &ProxmoxLxc) -> Result<Exit, Failure> {
     let node = NodeName::parse(&lxc.node).map_err(|e| Failure::from_error(Exit::Usage, e))?;
     let fleet = Fleet::open(args.repo.as_deref(), &[node.clone()].into())?;
     if !lxc.danger_skip_check {
-        nixmox_fleet::check_sealed(&fleet)
+        nixmox_fleet::check_sealed(&fleet, args.reach.nix)
             .map_err(|failure| failure.with_exit(Exit::InstallPlan))?;
     }
     let container = container(args, lxc, &fleet, node)?;

@@ -228,7 +228,7 @@ impl Journal {
     fn ended(&self, line: Line) -> Line {
         self.write(&line);
         // A node whose end is lost is asked once more, which costs one that was as it should be no more than now.
-        if verdict != Verdict::Unchanged {
+        if !matches!(line, Line::Done { verdict: Verdict::Unchanged, .. }) {
             let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = events.sync_data();
         }
