@@ -93,7 +93,7 @@ pub async fn install(order: &Order, context: &Context) -> Result<Installed, Inst
     let held = context.memories.hold(&order.node)?;
     let mut work = Work::new(order, context, held.read()?);
     work.held = Some(held);
-    work.to_the_end().await
+    work.go_through().await
 }
 
 /// Asks a machine what it is, and changes nothing.
@@ -124,7 +124,7 @@ impl<'a> Work<'a> {
         Self { order, context, held: None, memory, doubtful: false, findings: Vec::new() }
     }
 
-    async fn to_the_end(&mut self) -> Result<Installed, InstallError> {
+    async fn go_through(&mut self) -> Result<Installed, InstallError> {
         self.findings.extend(self.system()?);
         for _ in 0..MAX_STEPS {
             self.begin(Phase::Connect)?;
