@@ -113,7 +113,7 @@ fn switches(host: BedHost<'_>, name: &str, system: &str) {
 fn hangs(host: BedHost<'_>, system: &str) {
     let old = host.current_system();
     switch(host, system, "switch");
-    eventually("it hangs", || host.try_exec(&["pgrep", "-f", "sleep 100000"]).code == Some(0));
+    eventually("it hangs", || host.try_exec(&["pgrep", "-f", "[s]leep 100000"]).code == Some(0));
     let again = host.try_exec(&[&format!("{old}/bin/switch-to-configuration"), "switch"]);
     assert_eq!(again.ends(1).err.trim(), "Could not acquire lock");
     assert_eq!(host.current_system(), old);

@@ -68,7 +68,7 @@ fn goes_back(host: BedHost<'_>, row: &Row, system: &str) {
 /// Takes its network away some seconds after it was activated, and gives it back when it is stopped.
 fn dies_later() -> Value {
     json!({ "dies.service": { "enable": true, "text": "[Service]\n\
-        ExecStart=/bin/sh -c 'sleep 3; ip link set eth0 down; sleep 1000'\n\
+        ExecStart=/bin/sh -c 'sleep 8; ip link set eth0 down; sleep 1000'\n\
         ExecStopPost=/bin/sh -c 'ip link set eth0 up'\n" } })
 }
 
@@ -83,7 +83,7 @@ fn a_network_that_dies_after_the_first_confirmation_is_noticed() {
     let old = host.current_system();
     host.copy(system);
     let mut deployment =
-        Deployment::start(host, system, &json!({ "dwell": 6, "confirmation": 15 }));
+        Deployment::start(host, system, &json!({ "dwell": 16, "confirmation": 25 }));
     deployment.until("confirmed 1 of 2");
     deployment.ends().with(NOT_CONFIRMED);
     host.is_reached();
