@@ -36,6 +36,7 @@ impl Installer {
             .unwrap();
         this.secrets(&["set", "web.password", "--value", CANARY]);
         let systems = Fleet::new(&this.env.path("systems"), 1);
+        systems.set("node1", "bootable", true);
         let toplevel = systems.build().remove("node1").unwrap();
         let script = this.env.give("disks", FORMAT);
         let mut chmod = Command::new("chmod");
