@@ -30,7 +30,7 @@ impl Installer {
         env.var("NIX_CONFIG", NIX_CONFIG);
         let this = Self { env, bed };
         // Containers are refused; this one stands for a machine.
-        let hide = "mount --bind $(readlink -f $(command -v false)) $(readlink -f $(command -v systemd-detect-virt))";
+        let hide = "mount --bind $(readlink -f /usr/bin/false) $(readlink -f $(command -v systemd-detect-virt))";
         this.host().exec(&["sh", "-c", hide]);
         this.secrets(&["init"]);
         let node = this.env.path("fleet/nodes/web");
