@@ -25,7 +25,7 @@ const SWITCHED: [(&str, u8, Current, bool); 12] = [
 ];
 
 /// The variants with tests of their own.
-const OTHERS: [&str; 4] = ["hang-unit", "kills-sessions", "reboot", "reboot-loop"];
+const OTHERS: [&str; 5] = ["hang", "hang-unit", "kills-sessions", "reboot", "reboot-loop"];
 
 #[derive(PartialEq, Clone, Copy)]
 enum Current {
@@ -55,6 +55,7 @@ fn check(host: BedHost<'_>, name: &str, system: &str) {
     let old = host.current_system();
     host.copy(system);
     match name {
+        "hang" => hangs(host, system),
         "hang-unit" => waits_for_a_unit(host, system),
         "kills-sessions" => kills_sessions(host, system),
         "reboot" => reboots(host, system),
@@ -106,6 +107,17 @@ fn switches(host: BedHost<'_>, name: &str, system: &str) {
     } else {
         assert!(!host.reaches(), "{name}");
     }
+}
+
+fn hangs(host: BedHost<'_>, system: &str) {
+    let old = host.current_system();
+    switch(host, system, "switch");
+    // Units of every host sleep longer.
+    eventually("it hangs", || host.try_exec(&["pgrep", "-f", "[s]leep 100000$"]).code == Some(0));
+    let again = host.try_exec(&[&format!("{old}/bin/switch-to-configuration"), "switch"]);
+    assert_eq!(again.ends(1).err.trim(), "Could not acquire lock");
+    assert_eq!(host.current_system(), old);
+    host.is_reached();
 }
 
 fn waits_for_a_unit(host: BedHost<'_>, system: &str) {

@@ -109,7 +109,7 @@ impl BedHost<'_> {
 
     /// Runs a shell command over the network with the real `ssh`, for 30 seconds at most.
     pub fn ssh(self, command: &str) -> Ran {
-        self.ssh_limited(120, &[], command)
+        self.ssh_limited(60, &[], command)
     }
 
     fn ssh_limited(self, seconds: u32, options: &[&str], command: &str) -> Ran {
