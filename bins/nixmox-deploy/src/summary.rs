@@ -1,7 +1,6 @@
 //! What a run comes to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::io::{self, Write};
 
 use nixmox_cli::terminal::{escape, plural};
@@ -25,7 +24,7 @@ pub(crate) fn message(end: &End) -> String {
         End::Built => "built".to_owned(),
         End::Skipped(skip) => format!("not touched: {}", skip_words(skip)),
         End::Undone => "back on its old system, because another host failed".to_owned(),
-        End::Failed(error) => format!("failed: {}", causes(error).join(": ")),
+        End::Failed(error) => format!("failed: {}", nixmox_fleet::causes(error).join(": ")),
         _ => "ended".to_owned(),
     }
 }
@@ -76,20 +75,6 @@ fn skip_words(skip: &Skip) -> String {
         Skip::Interrupted => "the run was interrupted".to_owned(),
         _ => "skipped".to_owned(),
     }
-}
-
-/// An error and what caused it, without what is said twice.
-fn causes(error: &dyn Error) -> Vec<String> {
-    let mut said = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if said.last() != Some(&text) {
-            said.push(text);
-        }
-        next = error.source();
-    }
-    said
 }
 
 /// Shows what changed on each host, the logs of failures, and how many ended how.

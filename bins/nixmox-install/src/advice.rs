@@ -1,7 +1,5 @@
 //! What a person is told when a machine is not installed, and what can be done about it.
 
-use std::error::Error;
-
 use nixmox_cli::Exit;
 use nixmox_install::{Cause, InstallError, Phase};
 use nixmox_topology::NodeName;
@@ -41,16 +39,7 @@ fn phase_exit(phase: Phase) -> Exit {
 
 /// Says in a line why a machine is not installed.
 pub(crate) fn message(error: &InstallError) -> String {
-    let mut said = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if said.last() != Some(&text) {
-            said.push(text);
-        }
-        next = error.source();
-    }
-    said.join(": ")
+    nixmox_fleet::causes(error).join(": ")
 }
 
 /// Says what can be done.

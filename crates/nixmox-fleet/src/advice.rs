@@ -1,5 +1,6 @@
 //! What a person is told when the repository is not as it should be.
 
+use std::error::Error;
 use std::path::Path;
 
 use nixmox_cli::{Exit, Failure};
@@ -38,4 +39,18 @@ pub(crate) fn selector(error: SelectorError, fleet: &Fleet) -> Failure {
     } else {
         failure.hint(format!("did you mean {}?", near.join(" or ")))
     }
+}
+
+/// Returns an error and what caused it, without what is said twice.
+pub fn causes(error: &dyn Error) -> Vec<String> {
+    let mut said = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if said.last() != Some(&text) {
+            said.push(text);
+        }
+        next = error.source();
+    }
+    said
 }

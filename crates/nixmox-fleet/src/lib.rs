@@ -23,6 +23,7 @@ mod settings;
 mod ssh;
 mod view;
 
+pub use advice::causes;
 pub use flake::{cache, configurations, nix, refused};
 pub use fleet::Fleet;
 pub use run::{new_run, runs, runtime};

@@ -228,8 +228,8 @@ async fn place(remote: &Remote<'_>, container: &Container) -> Result<(), Install
     let line = SecretString::new(format!("{}\n", public.to_openssh(&comment)));
     let path = &container.host_key_path;
     let beside = format!("{path}.pub");
-    put(remote, path, ("600", &root), container.host_key.to_openssh(&comment)).await?;
-    put(remote, &beside, ("644", &root), line).await?;
+    remote.place(path, ("600", &root), container.host_key.to_openssh(&comment)).await?;
+    remote.place(&beside, ("644", &root), line).await?;
     let derived = remote.ask(&["public-key"], &[path, "none"]).await.map_err(at)?;
     let derived = HostPublicKey::parse(&String::from_utf8_lossy(&derived.stdout));
     if derived.ok() != Some(public) {
@@ -237,20 +237,9 @@ async fn place(remote: &Remote<'_>, container: &Container) -> Result<(), Install
     }
     for file in &container.files {
         let owner = container.owner(&file.owner).unwrap_or_else(|| root.clone());
-        put(remote, &file.path, (&file.mode, &owner), file.text.clone()).await?;
+        remote.place(&file.path, (&file.mode, &owner), file.text.clone()).await?;
     }
     remote.ask(&["lxc-unmount"], &[&number]).await.map_err(at).map(drop)
-}
-
-async fn put(
-    remote: &Remote<'_>,
-    path: &str,
-    (mode, owner): (&str, &str),
-    text: SecretString,
-) -> Result<(), InstallError> {
-    let digest = hex(&Sha256::digest(text.expose()));
-    let sent = remote.send_secret(&["place", path, mode, owner, &digest], text).await;
-    sent.map(drop).map_err(|error| InstallError::at(Phase::Place, error))
 }
 
 async fn answers(

@@ -14,6 +14,7 @@ use crate::facts::{Facts, JobState};
 use crate::marker::Marker;
 use crate::mounts::Mounts;
 use crate::reply::{Reply, printable, split};
+use crate::{InstallError, Phase};
 
 const SCRIPT: &str = concat!(
     include_str!("script/base.sh"),
@@ -149,6 +150,18 @@ impl<'a> Remote<'a> {
     ) -> Result<Output, RemoteError> {
         let command = self.command(words, &[])?.secret_stdin(secret);
         checked(&self.host.run_careful(&command).await?).cloned()
+    }
+
+    /// Places a file as a whole, with its permissions and its owner, and has its digest compared there.
+    pub(crate) async fn place(
+        &self,
+        path: &str,
+        (mode, owner): (&str, &str),
+        text: SecretString,
+    ) -> Result<(), InstallError> {
+        let digest = hex(&Sha256::digest(text.expose()));
+        let sent = self.send_secret(&["place", path, mode, owner, &digest], text).await;
+        sent.map(drop).map_err(|error| InstallError::at(Phase::Place, error))
     }
 
     /// Writes the marker of the installation.

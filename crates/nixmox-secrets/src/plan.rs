@@ -2,13 +2,14 @@
 
 mod ages;
 mod generated;
+mod sealed_master;
 mod trust;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use nixmox_signing::{Hash, Signer};
-use nixmox_sops::{DataKey, DecryptedFile, Identities, Interaction, Keep, SealOptions, seal};
+use nixmox_sops::{Identities, Interaction};
 use nixmox_topology::NodeName;
 use nixmox_tree::{SecretString, SecretTree};
 use rand_chacha::ChaCha20Rng;
@@ -24,7 +25,7 @@ use crate::generated::public;
 use crate::generation::{Generation, Regenerate};
 use crate::host_plan::{HostContext, HostPlan, Wanted};
 use crate::hosts::orphans;
-use crate::master::{self, Form, Master};
+use crate::master::{self, Master};
 use crate::plan::generated::SealedValues;
 use crate::policy::Policy;
 use crate::renewal::Renewal;
@@ -32,6 +33,7 @@ use crate::report::{Change, HostReport, Report};
 use crate::store::{Changes, FileContent, Mode, RelPath};
 use crate::strict::sealable;
 use crate::trust::{Pinned, RosterFiles, admit_fleet};
+use sealed_master::SealedMaster;
 use trust::accept_admins;
 
 pub(crate) use trust::{check_host_keys, check_trust};
@@ -208,16 +210,6 @@ struct Planner<'a> {
     rekey: bool,
 }
 
-/// A master as it will be.
-struct SealedMaster {
-    data_key: DataKey,
-    key: DigestKey,
-    /// Its file; `None` when that stays as it is, or is not sealed yet.
-    bytes: Option<Vec<u8>>,
-    /// The record of the values' ages, where there shall be one.
-    ages: Option<Vec<u8>>,
-}
-
 impl Planner<'_> {
     /// Digests everything that decides which host gets what, and what was generated from it.
     fn inputs(
@@ -282,48 +274,6 @@ impl Planner<'_> {
             || self.base.master_is_others()
             || self.request.renewal.is_some_and(Renewal::voids_digests);
         Ok(())
-    }
-
-    /// Tells whether the master's file can stay as it is.
-    fn master_stays(&self) -> bool {
-        let master = self.request.master;
-        let same_text = master.text == *self.request.text;
-        let in_place = master.path == self.base.master_path;
-        let ours = master.sound && !self.base.master_is_others();
-        master.file.is_some() && same_text && in_place && ours && !self.rekey
-    }
-
-    /// Chooses the master's data key: the one that it has, or a new one.
-    fn master_key(&self, rng: &mut (impl RngCore + CryptoRng)) -> SealedMaster {
-        let kept = self.kept_master().map(|file| file.data_key().clone());
-        let data_key = kept.unwrap_or_else(|| DataKey::generate(rng));
-        SealedMaster { key: DigestKey::derive(&data_key), data_key, bytes: None, ages: None }
-    }
-
-    /// Returns the opened master whose data key lives on.
-    fn kept_master(&self) -> Option<&DecryptedFile> {
-        self.request.master.file.as_ref().filter(|_| !self.rekey)
-    }
-
-    /// Seals the master anew unless it stays.
-    fn seal_master(
-        &self,
-        data_key: &DataKey,
-        rng: &mut ChaCha20Rng,
-        now: Timestamp,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        if self.master_stays() {
-            return Ok(None);
-        }
-        let Request { master, text, .. } = self.request;
-        let keep = self.kept_master().map_or(Keep::Key(data_key), Keep::Values);
-        let documents = master::documents(master.form, text)?;
-        let mut options = SealOptions::new(self.base.admins.master.iter().cloned());
-        options.interaction = self.request.interaction.cloned();
-        options.strict = master.form == Form::Yaml;
-        seal(&documents, (master.form.format(), &options), keep, rng, now)
-            .map(Some)
-            .map_err(|source| Error::Seal { path: self.base.master_path.clone(), source })
     }
 
     /// Seeds a random number generator for every host, in order.
@@ -444,18 +394,6 @@ impl Planner<'_> {
             also: self.request.fleet.pending.iter().map(|file| file.path.clone()).collect(),
         };
         Ok(Plan { changes, report, unsigned: false })
-    }
-
-    fn write_master(&self, bytes: Option<Vec<u8>>, changes: &mut Changes) -> Change {
-        let master = self.request.master;
-        changes.expect(master.path.clone(), master.base);
-        let Some(bytes) = bytes else { return Change::Unchanged };
-        if master.path != self.base.master_path {
-            changes.expect(self.base.master_path.clone(), None);
-            changes.remove(master.path.clone());
-        }
-        changes.write(self.base.master_path.clone(), bytes, Mode::Public);
-        if master.file.is_some() { Change::Updated } else { Change::Created }
     }
 
     fn write_digests(&self, digests: &Digests, changes: &mut Changes) -> Change {

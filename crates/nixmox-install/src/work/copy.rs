@@ -6,14 +6,13 @@ use std::time::Duration;
 use nixmox_deploy::{Chroot, Happening, NixLine, StorePath};
 use nixmox_hostkey::HostPublicKey;
 use nixmox_tree::SecretString;
-use sha2::{Digest, Sha256};
 
 use super::Work;
 use crate::check::Problem;
 use crate::error::Cause;
 use crate::facts::Facts;
 use crate::marker::Reached;
-use crate::remote::{Job, Remote, hex};
+use crate::remote::{Job, Remote};
 use crate::{InstallError, Phase};
 
 /// How long a closure may travel.
@@ -127,9 +126,9 @@ impl Work<'_> {
         let public = host_key.public();
         let line = format!("{}\n", public.to_openssh(&format!("root@{}", order.node)));
         let path = &order.host_key_path;
-        put(remote, path, ("600", "0:0"), private).await?;
+        remote.place(path, ("600", "0:0"), private).await?;
         let beside = format!("{path}.pub");
-        put(remote, &beside, ("644", "0:0"), SecretString::new(line)).await?;
+        remote.place(&beside, ("644", "0:0"), SecretString::new(line)).await?;
         let system = order.system.toplevel.as_str();
         let at = |error| InstallError::at(Phase::Place, error);
         let derived = remote.ask(&["public-key"], &[path, system]).await.map_err(at)?;
@@ -138,19 +137,8 @@ impl Work<'_> {
             return Err(InstallError::at(Phase::Place, Cause::OtherKey));
         }
         for file in &order.files {
-            put(remote, &file.path, (&file.mode, &file.owner), file.text.clone()).await?;
+            remote.place(&file.path, (&file.mode, &file.owner), file.text.clone()).await?;
         }
         self.mark(remote, Reached::Placed, Phase::Place).await
     }
-}
-
-async fn put(
-    remote: &Remote<'_>,
-    path: &str,
-    (mode, owner): (&str, &str),
-    text: SecretString,
-) -> Result<(), InstallError> {
-    let digest = hex(&Sha256::digest(text.expose()));
-    let sent = remote.send_secret(&["place", path, mode, owner, &digest], text).await;
-    sent.map(drop).map_err(|error| InstallError::at(Phase::Place, error))
 }

@@ -205,6 +205,20 @@ fn what_changed_while_somebody_wrote_stops_the_commit() {
 }
 
 #[test]
+fn what_changed_while_somebody_wrote_is_seen_by_the_next_try() {
+    let mut site = Site::with_secrets(Form::Nix);
+    let w1 = site.root().join(W1);
+    let result = site.try_change(&mut |_| {
+        std::fs::write(&w1, [&std::fs::read(&w1).unwrap()[..], b"\n"].concat()).unwrap();
+        SecretString::new(NIX.replace("443", "8443"))
+    });
+    assert!(result.is_err(), "{result:?}");
+    let done = site.try_change(&mut |_| SecretString::new(NIX.replace("443", "8443")));
+    let seen = (Change::Updated, &[Reason::NotOurs][..]);
+    assert_eq!(host(&done.unwrap().report.unwrap(), "w1"), seen);
+}
+
+#[test]
 fn a_crashed_run_is_undone_or_finished_first() {
     let mut site = Site::with_secrets(Form::Nix);
     let before = site.snapshot();
