@@ -335,6 +335,13 @@ kill_sshd() {
     [[ ${2:-} != --sessions ]] || in_host "$1" systemctl kill sshd
 }
 
+# turn_off NUMBER -- pulls the plug, and waits until the host has noticed.
+turn_off() {
+    rm -f "$hosts/$1/power"
+    kill -USR2 "$(hw_pid "$1")"
+    poll 60 powered_off "$1" || die "node$1 does not turn off"
+}
+
 powered_off() {
     [[ $(cat "$hosts/$1/power" 2>/dev/null) == off ]]
 }
@@ -343,8 +350,7 @@ boot_generation() {
     local number=$1 generation=${2:?which generation} link system=
     # shellcheck source=/dev/null
     . "$hosts/$number/hw.conf"
-    kill -USR2 "$(hw_pid "$number")"
-    poll 10 powered_off "$number" || die "node$number does not turn off"
+    turn_off "$number"
     # shellcheck disable=SC2154  # from hw.conf
     for link in {"$hosts/$number/upper","$seed"}"/nix/var/nix/profiles/system-$generation-link"; do
         if [[ -L $link ]]; then
@@ -429,7 +435,7 @@ cut | heal | slow | rate | kill-sshd | start-sshd | reboot | reset | poweroff | 
         start-sshd) in_host "$host" systemctl start sshd ;;
         reboot) in_host "$host" systemctl reboot ;;
         reset | poweron) kill -USR1 "$(hw_pid "$host")" ;;
-        poweroff) kill -USR2 "$(hw_pid "$host")" ;;
+        poweroff) turn_off "$host" ;;
         boot) boot_generation "$host" "$@" ;;
         wait) poll "${1:-60}" answers "$BED_NET.$host" || die "node$host does not answer" ;;
         esac

@@ -25,7 +25,8 @@ const SWITCHED: [(&str, u8, Current, bool); 12] = [
 ];
 
 /// The variants with tests of their own.
-const OTHERS: [&str; 5] = ["hang", "hang-unit", "kills-sessions", "reboot", "reboot-loop"];
+const OTHERS: [&str; 6] =
+    ["hang", "hang-unit", "kills-sessions", "reboot", "reboot-loop", "boot-fails"];
 
 #[derive(PartialEq, Clone, Copy)]
 enum Current {
@@ -59,7 +60,7 @@ fn check(host: BedHost<'_>, name: &str, system: &str) {
         "hang-unit" => waits_for_a_unit(host, system),
         "kills-sessions" => kills_sessions(host, system),
         "reboot" => reboots(host, system),
-        "reboot-loop" => return never_boots(host, system),
+        "reboot-loop" | "boot-fails" => return never_boots(host, name, system),
         _ => switches(host, name, system),
     }
     host.sh("systemctl stop switch 2>/dev/null || true");
@@ -149,7 +150,7 @@ fn reboots(host: BedHost<'_>, system: &str) {
     assert_eq!(host.current_system(), system);
 }
 
-fn never_boots(host: BedHost<'_>, system: &str) {
+fn never_boots(host: BedHost<'_>, name: &str, system: &str) {
     let old = host.current_system();
     host.exec(&["nix-env", "-p", "/nix/var/nix/profiles/system", "--set", system]);
     switch(host, system, "boot");
@@ -158,8 +159,14 @@ fn never_boots(host: BedHost<'_>, system: &str) {
     let before = host.boot_id();
     host.reset();
     eventually("it boots", || host.boot_id() != before);
-    let second = host.boot_id();
-    eventually("it boots again", || host.boot_id() != second);
+    if name == "boot-fails" {
+        eventually("it panics", || !host.is_on());
+        assert!(host.console().contains("this generation does not boot"));
+        assert!(host.console().contains("panic: the first process ended"));
+    } else {
+        let second = host.boot_id();
+        eventually("it boots again", || host.boot_id() != second);
+    }
     assert!(!host.reaches());
     host.boot(1);
     assert_eq!(host.current_system(), old);

@@ -14,17 +14,20 @@ lib=${0%/*}
 boot=     # the running boot's unshare process
 want=on   # what is to happen when the boot is over: on, off or end
 reset=    # whether the reset button ended the boot
+told=     # whether it was said that there is no power, since somebody wanted to know
 
 log() {
     printf '%(%FT%T)T hw: %s\n' -1 "$*"
 }
 
 # The first process of the host's pid namespace, as the machine sees it.
-# Killing it makes the kernel kill everything else in the namespace.
+# Killing it makes the kernel kill everything else in the namespace. Before it
+# is there, whoever is about to start it goes.
 cut_power() {
     local first=
-    [[ -z $boot ]] || read -r first _ <"/proc/$boot/task/$boot/children"
-    [[ -z $first ]] || kill -KILL "$first"
+    [[ -n $boot ]] || return
+    read -r first _ <"/proc/$boot/task/$boot/children"
+    kill -KILL "${first:-$boot}"
 } 2>/dev/null
 
 # The cable: one end here, the other in the bridge.
@@ -58,6 +61,8 @@ run_host() {
             --fork --kill-child --propagation private "$lib/boot.sh" "$dir" "$seed" </dev/null 8>&-
     ) &
     boot=$!
+    # A button that was pressed right before that.
+    [[ $want == on && -z $reset ]] || cut_power
     # A signal ends `wait`, but not the boot.
     while kill -0 "$boot" 2>/dev/null; do
         wait "$boot"
@@ -76,7 +81,9 @@ main() {
     . "$dir/hw.conf"
     echo $$ >"$cgroup/hw/cgroup.procs"
     trap 'want=on; reset=1; cut_power' USR1
-    trap 'want=off; cut_power' USR2
+    # Bash takes signals that come at once in the order of their numbers, the reset button first. So whoever turns a
+    # host off waits until it says so, also when it was off before.
+    trap 'want=off told=; cut_power' USR2
     trap 'want=end; cut_power' TERM INT
     if ! plug_in; then
         log "no cable"
@@ -87,14 +94,16 @@ main() {
 
     while [[ $want != end ]]; do
         if [[ $want == off ]]; then
-            echo off >"$dir/power"
+            if [[ -z $told ]]; then
+                told=1
+                echo off >"$dir/power"
+            fi
             # Short naps: a button that is pressed right before one is noticed after it.
-            while [[ $want == off ]]; do
-                sleep 0.2 &
-                wait "$!"
-            done
+            sleep 0.2 &
+            wait "$!"
             continue
         fi
+        told=
         echo on >"$dir/power"
         log "power on"
         reset=
