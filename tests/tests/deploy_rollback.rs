@@ -204,7 +204,7 @@ fn another_deployer_goes_on_where_one_was_killed() {
     request.patience.confirmation = Duration::from_secs(60);
     let other = deployer.host(1);
     let sink = deployer.sink();
-    let resumed = resume(&other, &last.transaction, &request, &sink);
+    let resumed = resume(&other, &last, &request, &sink);
     let outcome = deployer.block_on(resumed).unwrap();
     assert!(matches!(outcome, Outcome::Activated { .. }), "{outcome:?}");
     is_settled(host, &system);

@@ -15,6 +15,9 @@ use nixmox_cli::{Failure, Switches};
 use nixmox_deploy::{OnFailure, Share, SshFiles, Target, Trust};
 
 mod given;
+mod meant;
+
+pub(crate) use meant::{Meant, RunOrHosts};
 
 /// Bring hosts to what the repository says, in order, and back when they are not well.
 ///
@@ -111,10 +114,10 @@ pub(crate) enum Command {
     Plan(MakePlan),
     /// Do what a plan says, if all its hosts still run what the plan saw
     Apply(Apply),
-    /// Go on with a run that was cut short
+    /// Go on with a run that was cut short, here or on another machine
     Resume(Resume),
-    /// Watch a run that goes on in another terminal
-    Attach(OneRun),
+    /// Watch a run of another terminal, or what another machine does with hosts
+    Attach(Attach),
     /// Have hosts go back whose activation is not over
     Abort(Which),
     /// Show what hosts run
@@ -337,19 +340,19 @@ pub(crate) struct Apply {
 /// Arguments of `resume`: what is not said is as the run was begun.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Resume {
-    /// The run; without it the last one.
-    pub(crate) run: Option<String>,
     #[command(flatten)]
-    pub(crate) nix: NixOptions,
+    pub(crate) what: RunOrHosts,
+    #[command(flatten)]
+    pub(crate) from: From,
     #[command(flatten)]
     pub(crate) how: How,
 }
 
 /// Arguments of `attach`.
 #[derive(ClapArgs, Debug)]
-pub(crate) struct OneRun {
-    /// The run; without it the last one.
-    pub(crate) run: Option<String>,
+pub(crate) struct Attach {
+    #[command(flatten)]
+    pub(crate) what: RunOrHosts,
 }
 
 /// Arguments of `status`.

@@ -113,7 +113,7 @@ fn request(
         list.extend(checks::parse(&own.checks)?);
     }
     list.extend(fleet.check(node));
-    let mut notes = BTreeMap::new();
+    let mut notes = BTreeMap::from([("deployer".to_owned(), nixmox_fleet::deployer())]);
     if let Some(revision) = &plan.revision {
         notes.insert("revision".to_owned(), revision.clone());
     }

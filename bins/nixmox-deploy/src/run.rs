@@ -37,7 +37,11 @@ pub(crate) fn find(runs: &Runs, name: Option<&str>) -> Result<RunId, Failure> {
         Some(name) => RunId::parse(name).map_err(advice::run),
         None => {
             let last = runs.list().map_err(advice::run)?.into_iter().next();
-            last.ok_or_else(|| Failure::new(Exit::NoFile, "there is no run yet"))
+            last.ok_or_else(|| {
+                Failure::new(Exit::NoFile, "nothing was deployed from here yet").hint(
+                    "what another machine has begun is known by the hosts: name them, or say --all",
+                )
+            })
         }
     }
 }

@@ -9,7 +9,7 @@ use nixmox_tree::SecretString;
 use thiserror::Error;
 
 use crate::event::{EventSink, Happening, Phase as Shown};
-use crate::guard::{self, Guard, GuardError, Line, Phase, Transaction};
+use crate::guard::{self, Guard, GuardError, Last, Line, Phase, Transaction};
 use crate::text::last_lines;
 use crate::{Goal, Host, Outcome, Request, StorePath};
 use drive::{Drive, lasts};
@@ -40,6 +40,35 @@ pub async fn activate(
     }
 }
 
+/// Looks on until an activation is over that somebody else began, or nobody drives any more. What a reboot has
+/// interrupted is settled on the host; nothing else is asked of it.
+///
+/// # Errors
+///
+/// Those of [`activate`].
+pub async fn attach(
+    host: &Host,
+    last: &Last,
+    events: &EventSink,
+) -> Result<Outcome, ActivationError> {
+    let standing = Guard::new(host, &last.transaction).recover().await?;
+    let from = before(host, last).await?;
+    // What the other one asked for; nothing is judged here.
+    let mut request = Request::switch(from.clone());
+    request.goal = last.order.as_ref().map_or(Goal::Switch, |order| order.goal);
+    let mut drive = Drive::new(host, &last.transaction, &request, events);
+    drive.looks_on = true;
+    drive.finish(standing, &from, Instant::now()).await
+}
+
+/// What ran before an activation that is not over.
+async fn before(host: &Host, last: &Last) -> Result<StorePath, GuardError> {
+    match last.order.as_ref().and_then(|order| order.before.clone()) {
+        Some(before) => Ok(before),
+        None => Ok(guard::probe(host).await?.current),
+    }
+}
+
 /// Goes on with an activation that another run began, from wherever it stands. The request has to be the same one.
 ///
 /// # Errors
@@ -47,13 +76,13 @@ pub async fn activate(
 /// Those of [`activate`].
 pub async fn resume(
     host: &Host,
-    transaction: &Transaction,
+    last: &Last,
     request: &Request,
     events: &EventSink,
 ) -> Result<Outcome, ActivationError> {
-    let standing = Guard::new(host, transaction).recover().await?;
-    let from = guard::probe(host).await?.current;
-    let mut drive = Drive::new(host, transaction, request, events);
+    let standing = Guard::new(host, &last.transaction).recover().await?;
+    let from = before(host, last).await?;
+    let mut drive = Drive::new(host, &last.transaction, request, events);
     drive.nonce = standing.nonce.clone();
     drive.finish(standing, &from, Instant::now()).await
 }

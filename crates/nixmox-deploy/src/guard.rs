@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub(crate) use reply::Followed;
-pub use reply::{Last, Phase, Probe, Refusal, Standing};
+pub use reply::{Last, Order, Phase, Probe, Refusal, Standing};
 
 use crate::{Host, HostError, Output, RemoteCommand, Request, StorePath};
 use reply::Reply;

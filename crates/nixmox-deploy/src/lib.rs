@@ -10,7 +10,8 @@
 //! | say how a node is reached, and by which key it is recognised | [`Target`], [`SshFiles`], [`Trust`] |
 //! | run a command on it | [`Host`], [`RemoteCommand`] |
 //! | ask what it runs | [`probe`] |
-//! | activate a system, go on with an activation, or call it off | [`activate`], [`resume`], [`abort`] |
+//! | activate a system | [`activate`] |
+//! | look at an activation that somebody else began, go on with it, or call it off | [`attach`], [`resume`], [`abort`] |
 //! | say what has to be true before it is kept | [`HealthCheck`] |
 //! | build and copy what hosts are to run | [`Flake`], [`Nix`] |
 //! | choose nodes, and the order in which they are activated | [`Selector`], [`Schedule`], [`deploy`] |
@@ -61,7 +62,7 @@ mod store_path;
 mod target;
 mod text;
 
-pub use activation::{ActivationError, abort, activate, resume};
+pub use activation::{ActivationError, abort, activate, attach, resume};
 pub use closure::{
     BuildError, Chroot, CopyError, EvaluateError, Evaluated, Flake, Nix, NixError, NixLine,
     PackageChange, System, closure_on, package_changes,
@@ -69,8 +70,8 @@ pub use closure::{
 pub use event::{Event, EventSink, Happening, Phase};
 pub use fleet::{End, Ended, Job, JobError, Settings, Watch, deploy, each};
 pub use guard::{
-    GuardError, Last, Phase as GuardPhase, Probe, Refusal, Standing, Transaction, guard_script,
-    probe,
+    GuardError, Last, Order, Phase as GuardPhase, Probe, Refusal, Standing, Transaction,
+    guard_script, probe,
 };
 pub use health::{HealthCheck, HealthProbe, Vantage};
 pub use host::{Host, HostError, Output, RemoteCommand};

@@ -7,7 +7,7 @@
 //! | say how a node is reached | [`Fleet::target`], [`ssh_files`] |
 //! | refuse a fleet whose sealed files are not as they should be | [`check_sealed`] |
 //! | run Nix, and explain its refusal | [`nix`], [`refused`] |
-//! | keep records of runs | [`runs`], [`new_run`] |
+//! | keep records of runs, and say whose they are | [`runs`], [`new_run`], [`deployer`] |
 //! | show what goes on while hosts are worked on | [`View`] |
 //!
 //! This is what `nixmox-deploy` and `nixmox-install` share. It joins the secrets' side with the hosts' side, so no
@@ -26,7 +26,7 @@ mod view;
 pub use advice::causes;
 pub use flake::{cache, configurations, nix, refused};
 pub use fleet::Fleet;
-pub use run::{new_run, runs, runtime};
+pub use run::{deployer, new_run, runs, runtime};
 pub use sealed::{check_sealed, host_keys, secret_files};
 pub use settings::{Install, Settings};
 pub use ssh::{hosts, includes, ssh_files};

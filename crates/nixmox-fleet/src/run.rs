@@ -41,6 +41,16 @@ pub fn new_run() -> Result<RunId, Failure> {
     RunId::parse(&name).map_err(|error| Failure::from_error(Exit::Failure, error))
 }
 
+/// Says who deploys, for others who look at a host meanwhile: the account and the machine.
+pub fn deployer() -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match user.filter(|user| !user.is_empty()) {
+        Some(user) => format!("{user}@{machine}"),
+        None => machine,
+    }
+}
+
 /// Starts what runs everything that waits.
 ///
 /// # Errors

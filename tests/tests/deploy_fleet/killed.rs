@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use nixmox_tests::deploy_program;
+use nixmox_tests::{deploy_program, is_settled};
 
 use crate::operator::{Operator, activations};
 
@@ -34,11 +34,18 @@ fn a_run_that_is_killed_is_gone_on_with() {
 
     operator.run("resume --dwell 1 --confirm-timeout 120 --activate-jobs 6").ends(0);
     for (host, boot) in operator.bed.hosts().zip(boots) {
-        host.runs_and_boots(&systems[&host.name()]);
+        // As if nothing had happened: nothing is left over, and one generation is new.
+        is_settled(host, &systems[&host.name()]);
+        let generations = host.sh("ls -d /nix/var/nix/profiles/system-*-link | wc -l");
+        assert_eq!(generations, "2", "{}", host.name());
         assert_eq!(host.boot_id(), boot);
         // Who was done is not touched again.
         if done.iter().any(|line| line.contains(&format!("\"{}\"", host.name()))) {
             assert_eq!(activations(host), 1, "{}", host.name());
         }
     }
+    let ran = operator.deploy("").ends(0);
+    assert_eq!(ran.out, "20 hosts: 20 as they should be\n");
+    let ran = operator.run("history").ends(0);
+    assert!(!ran.out.contains("cut short") && !ran.out.contains("failed"), "{ran:#?}");
 }

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod elsewhere;
+mod goals;
 mod healthy;
 mod interrupted;
 mod killed;
+mod limits;
 mod looking;
 mod operator;
 mod order;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Child;
 
-use nixmox_tests::{Bed, BedHost, Fleet, NIX_CONFIG, Ran, TestEnv, deploy_program, eventually};
+use nixmox_tests::{
+    Bed, BedHost, Fleet, NIX_CONFIG, Ran, TestEnv, copy_tree, deploy_program, eventually,
+};
 use serde_json::json;
 
 /// Somebody who deploys.
@@ -69,6 +71,14 @@ impl Operator {
         let script =
             format!("[ -z \"${{NIXOS_ACTION:-}}\" ] || {{ touch /run/began; sleep {seconds}; }}");
         self.systems.set_all("activationScripts", json!({ "slow": script }));
+    }
+
+    /// Makes somebody else at another machine, with the same repository and no record of what was done from here.
+    pub(crate) fn colleague(&self) -> TestEnv {
+        let mut other = TestEnv::of(deploy_program());
+        other.var("NIX_CONFIG", NIX_CONFIG).var("USER", "bob");
+        copy_tree(&self.env.path("fleet"), &other.path("fleet"));
+        other
     }
 
     pub(crate) fn host(&self, number: usize) -> BedHost<'_> {

@@ -102,7 +102,7 @@ mod tests {
             let args = parsed(line);
             let Command::Resume(resume) = args.command else { panic!("{line}") };
             assert_eq!(args.connect.probe_jobs.get(), 3);
-            (resume.how, resume.nix.option)
+            (resume.how, resume.from.nix.option)
         };
         let (how, option) = given(&line);
         assert_eq!(option, ["cores", "2", "builders", "@/x"]);

@@ -10,7 +10,7 @@ use nixmox_topology::NodeName;
 
 use super::print_with;
 use super::status::ask;
-use crate::args::{Apply, Args, Command, Deploy, GoalArg, How, MakePlan, Resume};
+use crate::args::{Apply, Args, Command, Deploy, GoalArg, How, MakePlan, Meant, Resume};
 use crate::evaluated::{self, Systems};
 use crate::run::{self, Mode};
 use crate::{advice, jobs, summary, which};
@@ -18,6 +18,10 @@ use nixmox_fleet::Fleet;
 
 /// Brings hosts to their systems.
 pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
+    bring(args, deploy, Mode::default())
+}
+
+fn bring(args: &Args, deploy: &Deploy, mode: Mode) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&deploy.from)?.unwrap_or_default();
     let fleet = Fleet::open(args.repo.as_deref(), &listed.into_keys().collect())?;
     let chosen = which::nodes(args, &fleet, &deploy.which)?;
@@ -44,7 +48,7 @@ pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
             return none();
         }
     }
-    let mode = Mode { build_only: goal.is_none(), ..Mode::default() };
+    let mode = Mode { build_only: goal.is_none(), ..mode };
     begin(args, &fleet, plan, &deploy.how, (mode, nixmox_fleet::nix(&deploy.from.nix.option)))
 }
 
@@ -128,10 +132,23 @@ pub(crate) fn apply(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     begin(args, &fleet, plan, &apply.how, (mode, nixmox_fleet::nix(&apply.nix.option)))
 }
 
-/// Goes on with a run that was cut short, as it was begun.
+/// Goes on with a run of this machine that was cut short; or, when hosts are named, with what another machine has left
+/// there. What goes on comes from the hosts then, and what was not begun from the repository.
 pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
+    match resume.what.meant() {
+        Meant::Run(name) => resume_run(args, name.as_deref()),
+        Meant::Hosts(which) => {
+            let (from, how) = (resume.from.clone(), resume.how.clone());
+            let deploy = Deploy { which, changed: false, from, goal: GoalArg::Switch, how };
+            bring(args, &deploy, Mode { adopt: true, ..Mode::default() })
+        }
+    }
+}
+
+/// Goes on with a run that was cut short, as it was begun.
+fn resume_run(args: &Args, name: Option<&str>) -> Result<Exit, Failure> {
     let runs = run::runs(args, &run::root(args))?;
-    let id = run::find(&runs, resume.run.as_deref())?;
+    let id = run::find(&runs, name)?;
     let (journal, plan, verdicts) = runs.reopen(&id).map_err(advice::run)?;
     let args = &args.with(&plan.switches).map_err(|error| {
         let message = format!("run {} was begun with switches that are not known", id.as_str());
@@ -153,7 +170,7 @@ pub(crate) fn resume(args: &Args, resume: &Resume) -> Result<Exit, Failure> {
     rest.nodes.values_mut().for_each(|planned| planned.running = None);
     let work = jobs::jobs(args, &fleet, &rest, &resume.how, &left)?;
     let mode = Mode { adopt: true, build_only: plan.build_only, ..Mode::default() };
-    let source = (nixmox_fleet::nix(&resume.nix.option), plan.source_path);
+    let source = (nixmox_fleet::nix(&resume.from.nix.option), plan.source_path);
     run::execute(args, work, (&resume.how, mode), journal, source)
 }
 

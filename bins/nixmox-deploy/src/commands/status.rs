@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nixmox_cli::terminal::{Table, width};
 use nixmox_cli::{Exit, Failure};
-use nixmox_deploy::{GuardError, GuardPhase, Probe, StorePath, each, probe};
+use nixmox_deploy::{GuardError, Last, Probe, StorePath, each, probe};
 use nixmox_topology::NodeName;
 use serde_json::json;
 
@@ -109,23 +109,17 @@ fn remarks(probe: &Probe, wanted: Option<&StorePath>) -> Vec<String> {
     if let Some(last) = &probe.last
         && !last.standing.phase.is_over()
     {
-        remarks.push(format!("an activation is {}", phase(last.standing.phase)));
+        remarks.push(format!("an activation is {}", under_way(last)));
     }
     remarks
 }
 
-fn phase(phase: GuardPhase) -> &'static str {
-    match phase {
-        GuardPhase::None => "none",
-        GuardPhase::Prepared => "prepared",
-        GuardPhase::Activating => "activating",
-        GuardPhase::Awaiting => "awaiting",
-        GuardPhase::Committing => "committing",
-        GuardPhase::Committed => "committed",
-        GuardPhase::RollingBack => "rolling-back",
-        GuardPhase::RolledBack => "rolled-back",
-        GuardPhase::RollbackFailed => "rollback-failed",
-        _ => "unknown",
+/// Where an activation stands, and whose it is.
+fn under_way(last: &Last) -> String {
+    let phase = last.standing.phase.word();
+    match last.order.as_ref().map(|order| order.deployer.as_str()) {
+        Some(deployer) if !deployer.is_empty() => format!("{phase}, begun by {deployer}"),
+        _ => phase.to_owned(),
     }
 }
 
@@ -153,7 +147,9 @@ fn as_json(probe: &Result<Probe, GuardError>, wanted: Option<&StorePath>) -> ser
             "wanted": wanted.map(|path| path.as_str()),
             "activation": probe.last.as_ref().map(|last| json!({
                 "transaction": last.transaction.as_str(),
-                "phase": phase(last.standing.phase),
+                "phase": last.standing.phase.word(),
+                "system": last.order.as_ref().map(|order| order.system.as_str()),
+                "deployer": last.order.as_ref().map(|order| order.deployer.as_str()),
             })),
         }),
     }

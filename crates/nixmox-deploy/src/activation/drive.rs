@@ -29,6 +29,8 @@ pub(super) struct Drive<'a> {
     pub(super) request: &'a Request,
     pub(super) events: &'a EventSink,
     pub(super) nonce: String,
+    /// Whether somebody else decides.
+    pub(super) looks_on: bool,
     transaction: &'a Transaction,
     /// The end of the log.
     log: Vec<u8>,
@@ -38,6 +40,8 @@ pub(super) struct Drive<'a> {
     shown: usize,
     failed_check: Option<String>,
     failed_units: Vec<String>,
+    /// The phase that was shown last.
+    seen: Option<Shown>,
     /// Whether the host is rebooting into the new system.
     tries: bool,
     /// Whether it has ever begun to.
@@ -57,12 +61,14 @@ impl<'a> Drive<'a> {
             request,
             events,
             nonce: String::new(),
+            looks_on: false,
             transaction,
             log: Vec::new(),
             offset: 0,
             shown: 0,
             failed_check: None,
             failed_units: Vec::new(),
+            seen: None,
             tries: false,
             tried: false,
         }
@@ -82,24 +88,27 @@ impl<'a> Drive<'a> {
                 (self.tries, self.tried) = (trying, true);
                 deadline = Instant::now() + self.longest(standing.phase);
             }
-            if standing.was_interrupted() {
-                standing = self.again(deadline, &standing, Step::Recover).await?;
-                continue;
-            }
-            let step = match standing.phase {
-                Phase::Prepared if self.request.goal == Goal::Boot => Step::Commit,
-                Phase::Prepared => Step::Start,
-                Phase::Awaiting => self.judge().await,
-                Phase::Activating | Phase::Committing | Phase::Trying | Phase::RollingBack => {
-                    Step::Follow
-                }
-                _ => break,
-            };
+            let Some(step) = self.next(&standing).await else { break };
             self.show(&standing, &step);
             standing = self.again(deadline, &standing, step).await?;
         }
         self.catch_up(&standing).await;
         self.outcome(&standing, from, begun)
+    }
+
+    /// Says what a phase asks for.
+    async fn next(&mut self, standing: &Standing) -> Option<Step> {
+        if standing.was_interrupted() {
+            return Some(Step::Recover);
+        }
+        Some(match standing.phase {
+            phase if phase.is_over() => return None,
+            _ if self.looks_on => Step::Follow,
+            Phase::Prepared if self.request.goal == Goal::Boot => Step::Commit,
+            Phase::Prepared => Step::Start,
+            Phase::Awaiting => self.judge().await,
+            _ => Step::Follow,
+        })
     }
 
     /// The longest that everything from a phase on can take when the host does what it promises.
@@ -231,15 +240,23 @@ impl<'a> Drive<'a> {
         format!("unhealthy:{check}")
     }
 
-    fn show(&self, standing: &Standing, step: &Step) {
+    fn show(&mut self, standing: &Standing, step: &Step) {
         let shown = match (standing.phase, step) {
+            (_, Step::Recover) => return,
             (Phase::RollingBack, _) | (_, Step::Abort) => Shown::RollBack,
             (Phase::Trying, _) => Shown::Reboot,
             (_, Step::Commit) => Shown::Commit,
+            // Whoever looks on sees phases when they have begun.
+            (Phase::Prepared, _) if self.looks_on => Shown::Prepare,
             (Phase::Prepared, _) => Shown::Activate,
+            (Phase::Activating, _) if self.looks_on => Shown::Activate,
+            (Phase::Awaiting, _) if self.looks_on => Shown::Confirm,
+            (Phase::Committing, _) if self.looks_on => Shown::Commit,
             _ => return,
         };
-        self.events.send(self.host.node(), Happening::Phase(shown));
+        if self.seen.replace(shown) != Some(shown) {
+            self.events.send(self.host.node(), Happening::Phase(shown));
+        }
     }
 
     fn outcome(

@@ -73,13 +73,9 @@ pub(super) async fn drive(
 impl Run {
     /// Nodes that are not as they should be: those that failed already are among them, for they decide about others.
     fn todo(&self) -> BTreeSet<NodeName> {
-        let unchanged = |node: &NodeName| {
-            matches!(
-                self.ends.get(node).map(|ended| &ended.end),
-                Some(End::Activation(Outcome::Unchanged))
-            )
-        };
-        self.jobs.keys().filter(|node| !unchanged(node)).cloned().collect()
+        let is_done =
+            |node: &&NodeName| self.ends.get(*node).is_some_and(|ended| ended.verdict().is_good());
+        self.jobs.keys().filter(|node| !is_done(node)).cloned().collect()
     }
 
     fn schedule(&self, todo: &BTreeSet<NodeName>) -> Result<Schedule, ScheduleError> {
@@ -124,7 +120,11 @@ impl Run {
 
     fn asked(&mut self, node: &NodeName, answer: &work::Answer) {
         let probe = &answer.probe;
-        self.current.insert(node.clone(), probe.current.clone());
+        let before = match &answer.adopted {
+            Some(Outcome::Activated { from, .. }) => from,
+            _ => &probe.current,
+        };
+        self.current.insert(node.clone(), before.clone());
         let Some(job) = self.jobs.get(node) else { return };
         let toplevel = &job.system.toplevel;
         let there = match job.request.goal {
@@ -133,7 +133,9 @@ impl Run {
             Goal::Boot | Goal::DryActivate | Goal::Push => false,
         };
         if there && answer.has_secrets {
-            self.end(node, End::Activation(Outcome::Unchanged));
+            let adopted =
+                answer.adopted.clone().filter(|end| matches!(end, Outcome::Activated { .. }));
+            self.end(node, End::Activation(adopted.unwrap_or(Outcome::Unchanged)));
         }
     }
 

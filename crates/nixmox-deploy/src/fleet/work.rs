@@ -10,8 +10,8 @@ use super::end::JobError;
 use super::{Job, Settings, Watch};
 use crate::closure::closure_on;
 use crate::{
-    Goal, GuardError, Happening, NixLine, Outcome, PackageChange, Phase, Probe, RemoteCommand,
-    SecretFiles, StorePath, activate, package_changes, probe, resume,
+    Goal, GuardError, GuardPhase, Happening, Last, NixLine, Outcome, PackageChange, Phase, Probe,
+    RemoteCommand, SecretFiles, StorePath, abort, activate, package_changes, probe, resume,
 };
 
 /// Between two looks at a host that reboots.
@@ -24,6 +24,8 @@ pub(super) struct Answer {
     pub(super) probe: Probe,
     /// Whether the files of secrets that it is to have are there already.
     pub(super) has_secrets: bool,
+    /// How an activation ended that another run had begun.
+    pub(super) adopted: Option<Outcome>,
 }
 
 /// Asks a host what it runs, bringing to its end what another run began there.
@@ -32,12 +34,12 @@ pub(super) async fn ask(
     settings: &Settings,
     watch: &Watch,
 ) -> Result<Answer, GuardError> {
-    let probe = ask_what_runs(job, settings, watch).await?;
+    let (probe, adopted) = ask_what_runs(job, settings, watch).await?;
     let has_secrets = match &job.request.secrets {
         Some(secrets) => has(job, secrets).await?,
         None => true,
     };
-    Ok(Answer { probe, has_secrets })
+    Ok(Answer { probe, has_secrets, adopted })
 }
 
 /// Tells whether files on a host have the content that they should have, by their digests.
@@ -54,14 +56,30 @@ async fn has(job: &Job, secrets: &SecretFiles) -> Result<bool, GuardError> {
     Ok(true)
 }
 
-async fn ask_what_runs(job: &Job, settings: &Settings, watch: &Watch) -> Result<Probe, GuardError> {
+async fn ask_what_runs(
+    job: &Job,
+    settings: &Settings,
+    watch: &Watch,
+) -> Result<(Probe, Option<Outcome>), GuardError> {
     watch.events.send(job.host.node(), Happening::Phase(Phase::Probe));
     let found = probe(&job.host).await?;
-    let begun = found.last.as_ref().filter(|last| !last.standing.phase.is_over());
-    let Some(last) = begun.filter(|_| settings.adopt) else { return Ok(found) };
+    let begun = found.last.as_ref().filter(|last| settings.adopt && is_the_same(job, last));
+    let Some(last) = begun else { return Ok((found, None)) };
+    // Files of secrets may not be there yet. So what was not begun is begun anew.
+    let adopted = if last.standing.phase == GuardPhase::Prepared {
+        abort(&job.host, &last.transaction, &job.request, &watch.events).await
+    } else {
+        resume(&job.host, last, &job.request, &watch.events).await
+    };
     // However that ended, the host is asked again what it runs.
-    let _ = resume(&job.host, &last.transaction, &job.request, &watch.events).await;
-    probe(&job.host).await
+    Ok((probe(&job.host).await?, adopted.ok()))
+}
+
+/// Tells whether an activation that is not over is for what this run is to do. Another one is left to who began it.
+fn is_the_same(job: &Job, last: &Last) -> bool {
+    let (wanted, goal) = (&job.request.toplevel, job.request.goal);
+    let same = |order: &crate::Order| order.system == *wanted && order.goal == goal;
+    !last.standing.phase.is_over() && last.order.as_ref().is_some_and(same)
 }
 
 /// Brings the closure to the host.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{GuardError, Transaction};
-use crate::StorePath;
 use crate::text::printable;
+use crate::{Goal, StorePath};
 
 /// Lines of `name=value`.
 #[derive(Debug)]
@@ -98,6 +98,33 @@ pub struct Last {
     pub transaction: Transaction,
     /// Where it stands.
     pub standing: Standing,
+    /// What it is for, as long as it is not over.
+    pub order: Option<Order>,
+}
+
+/// What an activation is for that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Order {
+    /// The system.
+    pub system: StorePath,
+    /// What is to be done with it.
+    pub goal: Goal,
+    /// Who began it, as they called themselves; empty when they did not.
+    pub deployer: String,
+    /// What ran before.
+    pub before: Option<StorePath>,
+}
+
+impl Order {
+    fn read(reply: &Reply) -> Option<Self> {
+        Some(Self {
+            system: reply.path("asked.toplevel").ok()?,
+            goal: Goal::parse(reply.text("asked.goal")?)?,
+            deployer: reply.own("asked.deployer"),
+            before: reply.path("before").ok(),
+        })
+    }
 }
 
 impl Probe {
@@ -107,6 +134,7 @@ impl Probe {
             Some(text) => Some(Last {
                 transaction: Transaction::parse(text)?,
                 standing: Standing::read(reply)?,
+                order: Order::read(reply),
             }),
         };
         let generation = reply
@@ -197,19 +225,35 @@ pub enum Phase {
 
 impl Phase {
     fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "none" => Self::None,
-            "prepared" => Self::Prepared,
-            "activating" => Self::Activating,
-            "awaiting" => Self::Awaiting,
-            "committing" => Self::Committing,
-            "trying" => Self::Trying,
-            "committed" => Self::Committed,
-            "rolling-back" => Self::RollingBack,
-            "rolled-back" => Self::RolledBack,
-            "rollback-failed" => Self::RollbackFailed,
-            _ => return None,
-        })
+        let all = [
+            Self::None,
+            Self::Prepared,
+            Self::Activating,
+            Self::Awaiting,
+            Self::Committing,
+            Self::Trying,
+            Self::Committed,
+            Self::RollingBack,
+            Self::RolledBack,
+            Self::RollbackFailed,
+        ];
+        all.into_iter().find(|phase| phase.word() == text)
+    }
+
+    /// Returns its name, as the part on the host has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Prepared => "prepared",
+            Self::Activating => "activating",
+            Self::Awaiting => "awaiting",
+            Self::Committing => "committing",
+            Self::Trying => "trying",
+            Self::Committed => "committed",
+            Self::RollingBack => "rolling-back",
+            Self::RolledBack => "rolled-back",
+            Self::RollbackFailed => "rollback-failed",
+        }
     }
 
     /// Tells whether nothing more happens.

@@ -237,7 +237,7 @@ impl Journal {
 
     /// Writes how the run ended, and returns the line.
     pub fn end(&self, status: u8) -> Line {
-        let line = Line::End { at: millis(SystemTime::now()), status };
+        let line = Line::end(status);
         self.write(&line);
         line
     }

@@ -158,6 +158,17 @@ impl Line {
         }
     }
 
+    /// Makes the line of how a node ended now, of which no system is known.
+    pub fn done(node: &NodeName, verdict: Verdict, message: &str) -> Self {
+        let (at, node, message) = (millis(SystemTime::now()), node.to_string(), message.to_owned());
+        Self::Done { at, node, verdict, message, before: None, after: None, code: None }
+    }
+
+    /// Makes the line of how a run ended now.
+    pub fn end(status: u8) -> Self {
+        Self::End { at: millis(SystemTime::now()), status }
+    }
+
     /// Returns the node that it is about.
     pub fn node(&self) -> Option<NodeName> {
         match self {

@@ -24,7 +24,16 @@ probe() {
         dir=$state/txn/$txn
         say last "$txn"
         report_state
+        is_over "$phase" || report_order
     fi
+}
+
+# report_order -- what the activation that goes on is for, and whose it is.
+report_order() {
+    for _name in toplevel goal deployer; do
+        ! asked "$_name" || say "asked.$_name" "$value"
+    done
+    ! fact old || say before "$value"
 }
 
 report_state() {
