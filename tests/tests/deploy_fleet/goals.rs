@@ -54,11 +54,7 @@ fn hosts_are_asked_filled_and_rebooted() {
 fn nothing_is_touched_when_a_system_cannot_be_built() {
     let operator = Operator::new(2);
     let old = operator.running();
-    operator.systems.set(
-        "node2",
-        "etc",
-        serde_json::json!({ "x": { "text": "", "mode": "no mode" } }),
-    );
+    operator.systems.set("node2", "etc", serde_json::json!({ "x": { "text": "", "mode": "bad" } }));
     for number in [1, 2] {
         operator.file(&format!("nodes/node{number}/node.nix"), "{ os = \"nixos\"; }");
     }
@@ -68,9 +64,9 @@ fn nothing_is_touched_when_a_system_cannot_be_built() {
     assert!(ran.out.contains("node2  failed: its system cannot be built"), "{ran:#?}");
     assert!(ran.out.contains("node1  not touched: node2 failed"), "{ran:#?}");
     // What Nix said is shown, and kept.
-    assert!(ran.out.contains("no mode"), "{ran:#?}");
+    assert!(ran.out.contains("invalid mode 'bad'"), "{ran:#?}");
     let ran = operator.run("logs build").ends(0);
-    assert!(ran.out.contains("no mode"), "{ran:#?}");
+    assert!(ran.out.contains("invalid mode 'bad'"), "{ran:#?}");
     assert_eq!(operator.running(), old);
     assert_eq!([1, 2].map(|number| activations(operator.host(number))), [0, 0]);
     // Where the others go on, it is done.

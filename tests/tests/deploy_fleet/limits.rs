@@ -45,7 +45,7 @@ fn each_kind_of_work_has_a_limit_of_its_own() {
     let flake = operator.systems.path().display().to_string();
     let nodes = "node1 node2 node3";
     let deploy = |more: &str| -> Ran {
-        operator.run(&format!("deploy {nodes} --flake {flake} --dwell 1 {more}").trim_end())
+        operator.run(format!("deploy {nodes} --flake {flake} --dwell 1 {more}").trim_end())
     };
     for number in [1, 2, 3] {
         operator.file(&format!("nodes/node{number}/node.nix"), "{ os = \"nixos\"; }");
