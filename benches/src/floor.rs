@@ -76,7 +76,7 @@ pub(crate) fn run(job: Job, root: &Path, shape: Shape) -> Result<Duration, Failu
     let (written, read) = (written(job, root, shape)?, read(job, root, shape));
     let master = fs::metadata(root.join("secrets.yaml"))?.len();
     let mut master = vec![0; usize::try_from(master)? / 4 * 3];
-    let target = Target::new(root, &written)?;
+    let target = Target::new(root, &written, job != Job::FromNothing)?;
     let start = Instant::now();
     // Who opens a key derives his public half, who seals makes an ephemeral one: both cost the same.
     let passes = if matches!(job, Job::OneGroup | Job::UpdateKeys) { 2 } else { 1 };
@@ -199,22 +199,28 @@ struct Target {
 }
 
 impl Target {
-    /// Makes the directories that a fleet has before the job.
-    fn new(root: &Path, written: &[ToWrite]) -> Result<Self, Failure> {
+    /// Makes what a fleet has before the job: its directories, and the files that the job replaces.
+    fn new(root: &Path, written: &[ToWrite], replaced: bool) -> Result<Self, Failure> {
         let above = root.parent().ok_or("the root of all is no fleet")?;
         // It stays: files that are made soon after others were removed cost some file systems more.
         let root = tempfile::Builder::new().prefix("floor-").tempdir_in(above)?.keep();
         let stage = root.join("stage");
         fs::create_dir_all(&stage)?;
-        for (path, _) in written {
-            if let Some(group) = path.parent().and_then(Path::parent) {
-                fs::create_dir_all(root.join(group))?;
+        for (path, size) in written {
+            let [host, group] = [1, 2].map(|above| path.ancestors().nth(above));
+            if let Some(dir) = if replaced { host } else { group } {
+                fs::create_dir_all(root.join(dir))?;
+            }
+            if replaced {
+                fs::write(root.join(path), vec![b'o'; *size])?;
             }
         }
+        syncfs(File::open(&root)?)?;
         Ok(Self { root, stage })
     }
 
-    /// Writes all files or none: staged, synced, decided by one rename, renamed into place, synced.
+    /// Writes all files or none: staged, synced, decided by one rename, renamed into place, synced, and over: what
+    /// decides is gone for good, or it would be carried out again over what is written later.
     fn write(&self, files: &[ToWrite]) -> Result<(), Failure> {
         if files.is_empty() {
             return Ok(());
@@ -237,9 +243,13 @@ impl Target {
                     false => Err(error),
                 })?;
             }
+            // What is replaced is freed outside the lock of all renames.
+            let _old = File::open(&path);
             fs::rename(self.stage.join(index.to_string()), path)
         })?;
-        Ok(syncfs(&top)?)
+        syncfs(&top)?;
+        fs::remove_file(self.stage.join("journal"))?;
+        Ok(File::open(&self.stage)?.sync_all()?)
     }
 }
 

@@ -26,18 +26,25 @@ pub(crate) struct NewAdmins {
     pub(crate) removed: BTreeSet<String>,
 }
 
+/// Returns the recipients of the master alone.
+pub(crate) fn of_master(fleet: &Fleet) -> Result<Vec<Recipient>, Error> {
+    match fleet.roster() {
+        Some(roster) => Ok(parse_recipients(&roster.current().recipients())?),
+        None => fleet.rules()?.recipients(&fleet.layout.master()?),
+    }
+}
+
 impl Admins {
     /// Asks the roster, or else the rules, for the master and for the key of every host.
     pub(crate) fn read(fleet: &Fleet) -> Result<Self, Error> {
+        let master = of_master(fleet)?;
         if let Some(roster) = fleet.roster() {
             let roster = roster.current();
-            let master = parse_recipients(&roster.recipients())?;
             let of = |host| parse_recipients(&roster.recipients_of_key(&levels(fleet, host)));
             let keys = fleet.topology.hosts().map(|host| Ok((host.clone(), of(host)?)));
             return Ok(Self { master, keys: keys.collect::<Result<_, Error>>()? });
         }
         let rules = fleet.rules()?;
-        let master = rules.recipients(&fleet.layout.master()?)?;
         let mut keys = BTreeMap::new();
         for host in fleet.topology.hosts() {
             let path = fleet.layout.host(&fleet.topology.dir(host))?.key;
@@ -112,6 +119,6 @@ impl Admins {
     }
 }
 
-fn names(recipients: &[Recipient]) -> BTreeSet<String> {
+pub(crate) fn names(recipients: &[Recipient]) -> BTreeSet<String> {
     recipients.iter().map(ToString::to_string).collect()
 }

@@ -1,6 +1,6 @@
 //! What lies in a fleet's repository before a plan, and how far it is vouched for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nixmox_signing::Chain;
 use nixmox_sops::{DataKey, DecryptedFile};
@@ -112,10 +112,7 @@ impl<'a> Base<'a> {
 
     /// Tells whether the master names others as its recipients than it is to be sealed to.
     pub(crate) fn master_is_others(&self) -> bool {
-        let labels = |file: &DecryptedFile| {
-            file.metadata().recipients().into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
-        };
-        self.master.file.as_ref().is_some_and(|file| labels(file) != self.admins.of_master())
+        self.master.is_for_others(&self.admins.of_master())
     }
 
     /// Tells whether the digests vouch for a host's key pair.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nixmox_manifest::FILE_NAMES;
 use nixmox_topology::{Area, Topology};
 
+use crate::admins;
 use crate::Error;
 use crate::layout::{Layout, PRIVATE};
 use crate::rules::Rules;
@@ -148,7 +149,7 @@ impl Fleet {
     ///
     /// [`Error::NoRules`] and [`Error::NoRecipients`] when nobody is named.
     pub fn recipients(&self) -> Result<Vec<nixmox_sops::Recipient>, Error> {
-        Ok(crate::admins::Admins::read(self)?.master)
+        admins::of_master(self)
     }
 
     /// Reads a file of the fleet, up to [`FILE_LIMIT`] bytes.

@@ -1,5 +1,6 @@
 //! The master: the one file of secrets that people edit.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nixmox_nix::{EditError, Limits};
@@ -106,6 +107,14 @@ impl Master {
     /// Returns the plaintext as an editor shows it.
     pub fn text(&self) -> &SecretString {
         &self.text
+    }
+
+    /// Tells whether the sealed file names others as its recipients than these.
+    pub(crate) fn is_for_others(&self, wanted: &BTreeSet<String>) -> bool {
+        let labels = |file: &DecryptedFile| {
+            file.metadata().recipients().into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        self.file.as_ref().is_some_and(|file| labels(file) != *wanted)
     }
 
     /// Returns the path of the sealed file.

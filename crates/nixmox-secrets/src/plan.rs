@@ -17,6 +17,7 @@ use rand_core::{CryptoRng, RngCore, SeedableRng};
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::admins;
 use crate::base::Base;
 use crate::digests::{Digest, DigestKey, Digests};
 use crate::edit::RealNix;
@@ -37,6 +38,9 @@ use sealed_master::SealedMaster;
 use trust::accept_admins;
 
 pub(crate) use trust::{check_host_keys, check_trust};
+
+/// So many hosts are planned on one core before it looks for others': with more, one core would end long before another.
+const FEW: usize = 8;
 
 /// What the person at the keyboard has vouched for beyond what the digests do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,9 +106,14 @@ impl Plan {
             renewal.check(&request.fleet.topology)?;
         }
         admit_fleet(request.fleet, request.accept)?;
-        let base = Base::read(request.fleet, request.master)?;
-        base.admit_fleet(request.fleet)?;
-        Self::on(base, request, rng, now)
+        let Request { fleet, master, .. } = request;
+        let evaluate = is_for_others(request).then(|| evaluation(request));
+        // The evaluation keeps one core busy, and reading files the disk.
+        let (base, tree) =
+            rayon::join(|| Base::read(fleet, master), || evaluate.map(|evaluate| evaluate()));
+        let base = base?;
+        base.admit_fleet(fleet)?;
+        Self::from_parts((base, tree), request, rng, now)
     }
 
     /// Works out the plan as [`Plan::new`] does, on what [`check_trust`] has read and admitted.
@@ -114,11 +123,20 @@ impl Plan {
         rng: &mut (impl RngCore + CryptoRng),
         now: Timestamp,
     ) -> Result<Self, Error> {
+        Self::from_parts((base, None), request, rng, now)
+    }
+
+    fn from_parts(
+        (base, tree): (Base<'_>, Option<Result<SecretTree, Error>>),
+        request: Request<'_>,
+        rng: &mut (impl RngCore + CryptoRng),
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let mut planner = Planner { request, base, new_admins: false, rekey: false };
         if let Some(plan) = planner.unchanged() {
             return Ok(plan);
         }
-        let tree = master::evaluate(request.master.form, request.text, request.real_nix)?;
+        let tree = tree.unwrap_or_else(evaluation(request))?;
         let policy = Policy::read(&tree, &request.fleet.topology)?;
         let settled = planner.settle(master::nodes(&tree)?, rng, now)?;
         let nodes = settled.nodes();
@@ -176,6 +194,18 @@ impl Plan {
     pub fn into_parts(self) -> (Changes, Report) {
         (self.changes, self.report)
     }
+}
+
+/// Returns what evaluates the text, free of what cannot go to another thread.
+fn evaluation<'a>(request: Request<'a>) -> impl FnOnce() -> Result<SecretTree, Error> + Send + 'a {
+    let Request { master, text, real_nix, .. } = request;
+    move || master::evaluate(master.form, text, real_nix)
+}
+
+/// Tells whether the master is to be sealed to others: then everything is planned anew, whatever the files say.
+fn is_for_others(request: Request<'_>) -> bool {
+    let wanted = admins::of_master(request.fleet);
+    wanted.is_ok_and(|wanted| request.master.is_for_others(&admins::names(&wanted)))
 }
 
 /// Draws the seed of a random number generator.
@@ -303,6 +333,7 @@ impl Planner<'_> {
         };
         let plans: Vec<Result<Option<HostPlan>, Error>> = work
             .into_par_iter()
+            .with_max_len(FEW)
             .map(|((host, files), rng)| {
                 HostPlan::new(&context, &Wanted { host, tree: wanted.get(host), files }, rng)
             })

@@ -139,7 +139,12 @@ impl Beneath {
     }
 }
 
-fn open_dir(above: impl AsFd, name: &str, path: &RelPath) -> Result<Option<OwnedFd>, StoreError> {
+/// Opens a directory of an open one; `None` when it is absent.
+pub(super) fn open_dir(
+    above: impl AsFd,
+    name: &str,
+    path: &RelPath,
+) -> Result<Option<OwnedFd>, StoreError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(&above, name, flags, Permissions::empty()) {
         Ok(dir) => Ok(Some(dir)),

@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, accessat, fstat, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::beneath::{Beneath, refused};
+use super::beneath::{Beneath, open_file, refused};
 use super::journal::{self, Operation};
 use super::txn::{self, Txn};
 use super::{Changes, EntryKind, Locked, MAX_FILE, RelPath, StoreError};
@@ -46,7 +46,7 @@ impl Locked<'_> {
         if changes.is_empty() {
             return hashes(&beneath, &changes).map(|_| ());
         }
-        let txn = Txn::create(&beneath, &self.own)?;
+        let txn = Txn::create(&beneath, &self.own, changes.writes.len())?;
         let operations = match decide(&beneath, &txn, &changes) {
             Ok(operations) => operations,
             Err(error) => return Err(undo(&beneath, &txn, error)),
@@ -291,6 +291,9 @@ fn apply_one(
         Operation::Write { staged, .. } => {
             let mut made = |dir: &RelPath| touched.extend(dir.ancestors().take(1));
             let dir = beneath.make_dir(&parent, &mut made)?;
+            // One rename at a time goes from one directory of a file system to another. While the old file is open, it
+            // is not freed meanwhile, but when this is dropped.
+            let _old = open_file(&*dir, name, path);
             txn.apply(*staged, &dir, name)
                 .map_err(|errno| StoreError::io(path, "replacing", errno))?;
         }

@@ -96,7 +96,7 @@ impl RelPath {
     }
 
     /// Returns a name inside `.nixmox`, or beneath it, that only the store itself uses.
-    pub(super) fn own(text: &'static str) -> Self {
+    pub(super) fn own(text: &str) -> Self {
         Self(text.to_owned())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! | name | content |
 //! |---|---|
-//! | `0`, `1`, … | staged files |
+//! | `0`, `1`, … | staged files, up to [`BLOCK`] of them |
+//! | `d1/512`, … | further ones: cores that fill one directory wait for each other |
 //! | `journal.new` | the journal while it is written |
 //! | `journal` | the journal; that it is there decides the commit |
 
@@ -16,12 +17,18 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::beneath::{Beneath, list, open_file, set_mode};
+use super::beneath::{Beneath, list, open_dir, open_file, set_mode};
 use super::lock::own_dir;
 use super::{FileContent, RelPath, StoreError, sync};
 
 const JOURNAL: &str = "journal";
 const DRAFT: &str = "journal.new";
+
+/// So many files in a row are staged in one directory.
+const BLOCK: usize = 512;
+
+/// So many directories further files are spread over; each stays open.
+const BLOCKS: usize = 16;
 
 /// The path of the directory.
 pub(super) fn dir() -> RelPath {
@@ -37,11 +44,17 @@ pub(super) fn journal() -> RelPath {
 pub(super) struct Txn {
     own: Arc<OwnedFd>,
     dir: Arc<OwnedFd>,
+    /// The directories of further files, the first of them `d1`.
+    more: Vec<OwnedFd>,
 }
 
 impl Txn {
-    /// Makes the directory; one that is there already is an unfinished commit.
-    pub(super) fn create(beneath: &Beneath, own: &Arc<OwnedFd>) -> Result<Self, StoreError> {
+    /// Makes the directory for so many files; one that is there already is an unfinished commit.
+    pub(super) fn create(
+        beneath: &Beneath,
+        own: &Arc<OwnedFd>,
+        files: usize,
+    ) -> Result<Self, StoreError> {
         match mkdirat(&**own, "txn", Permissions::from_raw_mode(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(StoreError::Unfinished),
@@ -49,20 +62,44 @@ impl Txn {
         }
         let made = Self::open(beneath, own).and_then(|txn| {
             let txn = txn.ok_or_else(|| StoreError::io(&dir(), "opening", Errno::NOENT))?;
-            let mode = Permissions::from_raw_mode(0o700);
-            fchmod(&*txn.dir, mode).map_err(|errno| StoreError::io(&dir(), "making", errno))?;
-            Ok(txn)
+            txn.with_blocks(files).map_err(|errno| StoreError::io(&dir(), "making", errno))
         });
         made.inspect_err(|_| {
-            // Best effort: what stays is empty, and the next recovery removes it.
+            // Best effort: what stays has nothing in it, and the next recovery removes it.
             let _ = unlinkat(&**own, "txn", AtFlags::REMOVEDIR);
         })
     }
 
+    fn with_blocks(mut self, files: usize) -> rustix::io::Result<Self> {
+        let mode = Permissions::from_raw_mode(0o700);
+        fchmod(&*self.dir, mode)?;
+        for block in 1..files.div_ceil(BLOCK).min(BLOCKS) {
+            mkdirat(&*self.dir, name_of(block), mode)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            self.more.push(openat(&*self.dir, name_of(block), flags, Permissions::empty())?);
+        }
+        Ok(self)
+    }
+
     /// Opens the directory that a former run left; `None` when there is none.
     pub(super) fn open(beneath: &Beneath, own: &Arc<OwnedFd>) -> Result<Option<Self>, StoreError> {
-        let found = beneath.dir(&dir())?;
-        Ok(found.map(|dir| Self { own: Arc::clone(own), dir }))
+        let Some(dir) = beneath.dir(&dir())? else { return Ok(None) };
+        let mut more = Vec::new();
+        for block in 1..BLOCKS {
+            match open_dir(&*dir, &name_of(block), &path_of(block))? {
+                Some(block) => more.push(block),
+                None => break,
+            }
+        }
+        Ok(Some(Self { own: Arc::clone(own), dir, more }))
+    }
+
+    /// Returns the directory that a file is staged in; a journal that somebody else wrote may name one that is not there.
+    fn block(&self, index: usize) -> Option<&OwnedFd> {
+        match (index / BLOCK) % BLOCKS {
+            0 => Some(&*self.dir),
+            block => self.more.get(block - 1),
+        }
     }
 
     /// Writes the new content of `path` to a staged file, and makes it durable if asked to.
@@ -73,21 +110,15 @@ impl Txn {
         durable: bool,
     ) -> Result<(), StoreError> {
         let bits = RawMode::from(content.mode.bits());
-        let mut file = self.make(&index.to_string(), path, bits)?;
+        let absent = || StoreError::io(path, "writing", Errno::NOENT);
+        let block = self.block(index).ok_or_else(absent)?;
+        let mut file = make(block, &index.to_string(), path, bits)?;
         set_mode(&file, bits).map_err(|errno| StoreError::io(path, "writing", errno))?;
         file.write_all(&content.bytes).map_err(|source| StoreError::io(path, "writing", source))?;
         if durable {
             sync::one(&file).map_err(|errno| StoreError::io(path, "syncing", errno))?;
         }
         Ok(())
-    }
-
-    fn make(&self, name: &str, path: &RelPath, bits: RawMode) -> Result<File, StoreError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let mode = Permissions::from_raw_mode(bits);
-        openat(&*self.dir, name, flags | OFlags::CLOEXEC, mode)
-            .map(File::from)
-            .map_err(|errno| StoreError::io(path, "writing", errno))
     }
 
     /// Makes every staged file durable at once.
@@ -99,9 +130,10 @@ impl Txn {
     pub(super) fn publish(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let path = journal();
         let failed = |errno| StoreError::io(&path, "writing", errno);
-        let mut file = self.make(DRAFT, &path, 0o600)?;
+        let mut file = make(&self.dir, DRAFT, &path, 0o600)?;
         file.write_all(bytes).map_err(|source| StoreError::io(&path, "writing", source))?;
         sync::one(&file).map_err(failed)?;
+        self.more.iter().try_for_each(sync::one).map_err(failed)?;
         self.sync()?;
         sync::one(&*self.own).map_err(|errno| StoreError::io(&own_dir(), "syncing", errno))?;
         renameat(&*self.dir, DRAFT, &*self.dir, JOURNAL).map_err(failed)?;
@@ -114,7 +146,8 @@ impl Txn {
 
     /// Opens a staged file.
     pub(super) fn staged(&self, index: usize) -> Result<Option<File>, StoreError> {
-        open_file(&*self.dir, &index.to_string(), &dir())
+        let Some(block) = self.block(index) else { return Ok(None) };
+        open_file(block, &index.to_string(), &dir())
     }
 
     /// Renames a staged file to its target.
@@ -124,7 +157,7 @@ impl Txn {
         target: &OwnedFd,
         name: &str,
     ) -> rustix::io::Result<()> {
-        renameat(&*self.dir, index.to_string(), target, name)
+        renameat(self.block(index).ok_or(Errno::NOENT)?, index.to_string(), target, name)
     }
 
     /// Removes the directory and everything in it.
@@ -137,9 +170,31 @@ impl Txn {
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed(errno)),
         }
+        for (block, open) in (1..).zip(&self.more) {
+            for entry in list(open, &path_of(block))? {
+                unlinkat(open, entry.name, AtFlags::empty()).map_err(failed)?;
+            }
+            unlinkat(&*self.dir, name_of(block), AtFlags::REMOVEDIR).map_err(failed)?;
+        }
         for entry in list(&*self.dir, &dir())? {
             unlinkat(&*self.dir, entry.name, AtFlags::empty()).map_err(failed)?;
         }
         unlinkat(&*self.own, "txn", AtFlags::REMOVEDIR).map_err(failed)
     }
+}
+
+fn name_of(block: usize) -> String {
+    format!("d{block}")
+}
+
+fn path_of(block: usize) -> RelPath {
+    RelPath::own(&format!(".nixmox/txn/d{block}"))
+}
+
+fn make(dir: &OwnedFd, name: &str, path: &RelPath, bits: RawMode) -> Result<File, StoreError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    let mode = Permissions::from_raw_mode(bits);
+    openat(dir, name, flags | OFlags::CLOEXEC, mode)
+        .map(File::from)
+        .map_err(|errno| StoreError::io(path, "writing", errno))
 }
