@@ -192,6 +192,9 @@ fn digest(path: &Path) {
     std::hint::black_box(mac.chain_update(bytes).finalize());
 }
 
+/// So many files are staged in one directory: cores that fill the same one wait for each other.
+const BLOCK: usize = 512;
+
 /// A place to write files to.
 struct Target {
     root: PathBuf,
@@ -205,7 +208,9 @@ impl Target {
         // It stays: files that are made soon after others were removed cost some file systems more.
         let root = tempfile::Builder::new().prefix("floor-").tempdir_in(above)?.keep();
         let stage = root.join("stage");
-        fs::create_dir_all(&stage)?;
+        for block in 0..=written.len() / BLOCK {
+            fs::create_dir_all(stage.join(block.to_string()))?;
+        }
         for (path, size) in written {
             let [host, group] = [1, 2].map(|above| path.ancestors().nth(above));
             if let Some(dir) = if replaced { host } else { group } {
@@ -219,6 +224,10 @@ impl Target {
         Ok(Self { root, stage })
     }
 
+    fn staged(&self, index: usize) -> PathBuf {
+        self.stage.join((index / BLOCK).to_string()).join(index.to_string())
+    }
+
     /// Writes all files or none: staged, synced, decided by one rename, renamed into place, synced, and over: what
     /// decides is gone for good, or it would be carried out again over what is written later.
     fn write(&self, files: &[ToWrite]) -> Result<(), Failure> {
@@ -227,7 +236,7 @@ impl Target {
         }
         let top = File::open(&self.root)?;
         try_spread(files, |(index, (_, size))| {
-            fs::write(self.stage.join(index.to_string()), vec![b'x'; *size])
+            fs::write(self.staged(index), vec![b'x'; *size])
         })?;
         syncfs(&top)?;
         let draft = self.stage.join("draft");
@@ -245,7 +254,7 @@ impl Target {
             }
             // What is replaced is freed outside the lock of all renames.
             let _old = File::open(&path);
-            fs::rename(self.stage.join(index.to_string()), path)
+            fs::rename(self.staged(index), path)
         })?;
         syncfs(&top)?;
         fs::remove_file(self.stage.join("journal"))?;

@@ -320,6 +320,30 @@ fn what_was_not_decided_is_undone() {
     assert!(!dir.path().join(".nixmox/txn").exists());
 }
 
+#[test]
+fn a_decided_commit_of_very_many_files_is_finished() {
+    let text = journal(&[(r#""staged":0"#, r#""staged":1100"#)]);
+    let (dir, store) =
+        repo(&[(".nixmox/txn/journal", &text), (".nixmox/txn/d2/1100", "b"), ("t", "a")]);
+    fs::create_dir(dir.path().join(".nixmox/txn/d1")).unwrap();
+    let recovered = store.lock().unwrap().recover().unwrap();
+    assert_eq!(recovered, Recovery::Finished { paths: vec![path("t")] });
+    check_files(dir.path(), &[("t", "b")]);
+    assert!(!dir.path().join(".nixmox/txn").exists());
+}
+
+#[test]
+fn staged_files_behind_a_link_are_none() {
+    let text = journal(&[(r#""staged":0"#, r#""staged":600"#)]);
+    let (dir, store) = repo(&[(".nixmox/txn/journal", &text), ("t", "a"), ("elsewhere/600", "b")]);
+    symlink("../../elsewhere", dir.path().join(".nixmox/txn/d1")).unwrap();
+    let before = files(dir.path());
+    let error = store.lock().unwrap().recover().unwrap_err();
+    let refused = ".nixmox/txn/d1 is a symbolic link, and links are not followed";
+    assert_eq!(error.to_string(), refused);
+    assert_eq!(files(dir.path()), before, "nothing may change");
+}
+
 #[track_caller]
 fn check_hostile(journal: &str, staged: &str, target: &str, expect: &str) {
     let (dir, store) = with_journal(journal, staged, target);

@@ -76,6 +76,13 @@ fn many() -> Scenario {
     Scenario { old: old.collect(), script: script.collect() }
 }
 
+/// So many files that they are staged in several directories.
+fn thousand() -> Scenario {
+    let old = (0..1100).step_by(2).map(|n| (format!("h/{n}"), format!("old {n}")));
+    let script = (0..1100).map(|n| format!("write 0600 h/{n} new {n}"));
+    Scenario { old: old.collect(), script: script.collect() }
+}
+
 impl Scenario {
     /// Makes the repository, with the script beside it.
     ///
@@ -201,10 +208,15 @@ fn recover(dir: &Path) {
 
 /// Kills a commit at every call, and returns how often it was killed at which.
 fn kill_everywhere(scenario: &Scenario) -> BTreeMap<&'static str, usize> {
+    kill_at(scenario, |_| 1)
+}
+
+/// Kills a commit at each first of so many calls of a name, and returns how often it was killed at which.
+fn kill_at(scenario: &Scenario, each: fn(&str) -> usize) -> BTreeMap<&'static str, usize> {
     let (old, new) = (scenario.old_state(), scenario.new_state());
     let (mut points, mut ends, mut mixed) = (BTreeMap::new(), BTreeSet::new(), 0);
     for call in CALLS {
-        for when in 1.. {
+        for when in (1..).step_by(each(call)) {
             let dir = scenario.make();
             if !kill(dir.path(), call, when, &full(dir.path())) {
                 break;
@@ -241,6 +253,18 @@ fn a_killed_commit_of_many_files_is_all_or_nothing() {
     let points = kill_everywhere(&many());
     assert!(points.values().sum::<usize>() > 200, "{points:?}");
     assert_eq!(points.get("syncfs"), Some(&2), "{points:?}");
+}
+
+#[test]
+fn a_killed_commit_in_several_directories_is_all_or_nothing() {
+    let points = kill_at(&thousand(), |call| match call {
+        "openat" | "write" | "renameat" => 149,
+        _ => 1,
+    });
+    // The store's own directory, that of the commit, and two more in it; then the journal and all of these go.
+    assert_eq!(points.get("mkdirat"), Some(&4), "{points:?}");
+    assert_eq!(points.get("unlinkat"), Some(&4), "{points:?}");
+    assert!(points.get("renameat").is_some_and(|count| *count >= 3), "{points:?}");
 }
 
 /// Makes every call fail, and returns how many did.

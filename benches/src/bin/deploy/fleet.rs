@@ -58,6 +58,12 @@ impl Deployed {
         self.fleet.set_all("revision", self.revision.get());
     }
 
+    /// Has every activation wait so many seconds from now on.
+    pub(crate) fn wait_in_activation(&self, seconds: u32) {
+        let wait = serde_json::json!({ "wait": format!("sleep {seconds}") });
+        self.fleet.set_all("activationScripts", wait);
+    }
+
     /// Changes the flake, but no system.
     pub(crate) fn touch(&self) -> Result<(), Failure> {
         self.touched.set(self.touched.get() + 1);
@@ -81,9 +87,9 @@ impl Deployed {
     }
 
     /// Deploys to the first host alone.
-    pub(crate) fn deploy_one(&self, more: &[&str]) -> Result<Duration, Failure> {
+    pub(crate) fn deploy_one(&self) -> Result<Duration, Failure> {
         let mut tool = self.command(&self.tool);
-        self.finish(tool.arg("node1").args(self.usual()).args(more))
+        self.finish(tool.arg("node1").args(self.usual()))
     }
 
     /// Counts the programs that a deployment without changes starts, itself left out.

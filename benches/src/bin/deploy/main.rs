@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `--tool PATH` | the program `nixmox-deploy`; without it that of this workspace, built as this was |
 //! | `--hosts N` | that many hosts alone, instead of the usual 4, 16 and 50 |
-//! | `--markdown` | for the page: with what other tools take |
+//! | `--markdown` | for the page: N hosts here and 50 ms away, and what other tools take |
 //! | `--rtt DELAY` | with that much more for a round trip (`50ms`); with `--hosts` |
 //! | `--runs N` | takes N samples of each, 5 when left out |
 //!
@@ -62,7 +62,10 @@ fn plan(args: &[String]) -> Result<Plan, Failure> {
         }
     }
     let usual = || vec![(4, None), (16, None), (16, Some("50ms".to_owned())), (50, None)];
-    let fleets = hosts.map_or_else(usual, |hosts| vec![(hosts, rtt)]);
+    let mut fleets = hosts.map_or_else(usual, |hosts| vec![(hosts, rtt)]);
+    if let (true, [(hosts, None)]) = (markdown, fleets.as_slice()) {
+        fleets.push((*hosts, Some("50ms".to_owned())));
+    }
     let tool = tool.unwrap_or_else(|| nixmox_tests::deploy_program().to_owned());
     Ok(Plan { tool, fleets, runs, markdown })
 }
@@ -77,10 +80,8 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         table.push(unchanged(&deployed, plan.runs)?);
         table.push(evaluated_anew(&deployed, plan.runs)?);
         if rtt.is_none() {
-            table.push(changed(&deployed, plan.runs, &[])?);
-            if *hosts > 8 {
-                table.push(changed(&deployed, plan.runs, &["--activate-jobs", "8"])?);
-            }
+            table.push(changed(&deployed, plan.runs)?);
+            table.push(waiting(&deployed, plan.runs)?);
         }
         std::io::stdout().write_all(table.text().as_bytes())?;
     }
@@ -119,30 +120,48 @@ fn evaluated_anew(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
 }
 
 /// Every host gets another system: two small store paths, and a unit that is restarted.
-fn changed(deployed: &Deployed, runs: usize, more: &[&str]) -> Result<Row, Failure> {
-    let name = if more.is_empty() { String::new() } else { format!(", `{}`", more.join(" ")) };
-    let mut row = Row::new(&format!("another system for each{name}"));
+fn changed(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
+    let mut row = Row::new("another system for each");
     for run in 0..runs {
-        let before = deployed.systems();
-        deployed.next_revision();
-        row.time("job", deployed.deploy(more)?);
-        row.time(
-            "its closures alone, over bare ssh to all at once",
-            floor::bandwidth(deployed, &before)?,
-        );
+        time_change(deployed, &mut row)?;
         if run == 0 {
             deployed.next_revision();
-            let again = || deployed.deploy(more).map(drop);
-            row.connections = deployed.connections(again)?;
+            row.connections = deployed.connections(|| deployed.deploy(&[]).map(drop))?;
         }
         deployed.next_revision();
         row.time("copied and switched by hand, all at once, unguarded", floor::by_hand(deployed)?);
-        deployed.next_revision();
-        row.time("one host alone", deployed.deploy_one(more)?);
     }
-    let (job, one) = (row.median("job"), row.median("one host alone"));
-    let bandwidth = row.median("its closures alone, over bare ssh to all at once");
-    row.wanted =
-        format!("1.3 × one host alone beside its closures: {:.2} ×", (job - bandwidth) / one);
+    row.wanted = beside_one(&row);
     Ok(row)
+}
+
+/// The same, where hosts are busy with it for a while without the processors of this machine: like those that have their
+/// own.
+fn waiting(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
+    const WAIT: u32 = 30;
+    let mut row = Row::new(&format!("another system for each, whose activation waits {WAIT} s"));
+    deployed.wait_in_activation(WAIT);
+    for _ in 0..runs {
+        time_change(deployed, &mut row)?;
+    }
+    row.wanted = beside_one(&row);
+    Ok(row)
+}
+
+const CLOSURES: &str = "its closures alone, over bare ssh to all at once";
+
+fn time_change(deployed: &Deployed, row: &mut Row) -> Result<(), Failure> {
+    let before = deployed.systems();
+    deployed.next_revision();
+    row.time("job", deployed.deploy(&[])?);
+    row.time(CLOSURES, floor::bandwidth(deployed, &before)?);
+    deployed.next_revision();
+    row.time("one host alone", deployed.deploy_one()?);
+    Ok(())
+}
+
+fn beside_one(row: &Row) -> String {
+    let (job, one, closures) =
+        (row.median("job"), row.median("one host alone"), row.median(CLOSURES));
+    format!("1.3 × one host alone beside its closures: {:.2} ×", (job - closures) / one)
 }

@@ -170,7 +170,8 @@ impl Txn {
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed(errno)),
         }
-        for (block, open) in (1..).zip(&self.more) {
+        // The last one first: whoever comes after a crash looks from the first one on.
+        for (block, open) in (1..BLOCKS).zip(&self.more).rev() {
             for entry in list(open, &path_of(block))? {
                 unlinkat(open, entry.name, AtFlags::empty()).map_err(failed)?;
             }
