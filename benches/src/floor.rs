@@ -235,9 +235,7 @@ impl Target {
             return Ok(());
         }
         let top = File::open(&self.root)?;
-        try_spread(files, |(index, (_, size))| {
-            fs::write(self.staged(index), vec![b'x'; *size])
-        })?;
+        try_spread(files, |(index, (_, size))| fs::write(self.staged(index), vec![b'x'; *size]))?;
         syncfs(&top)?;
         let draft = self.stage.join("draft");
         fs::write(&draft, vec![b'x'; files.len() * 200])?;

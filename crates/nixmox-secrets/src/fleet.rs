@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use nixmox_manifest::FILE_NAMES;
 use nixmox_topology::{Area, Topology};
 
-use crate::admins;
 use crate::Error;
+use crate::admins;
 use crate::layout::{Layout, PRIVATE};
 use crate::rules::Rules;
 use crate::scan::Scan;
