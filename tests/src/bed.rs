@@ -85,6 +85,20 @@ impl Bed {
         cache().join("client_ed25519")
     }
 
+    /// Returns how long the processors of this machine have worked for the hosts.
+    ///
+    /// # Panics
+    ///
+    /// When the bed's control group cannot be read.
+    pub fn processor_time(&self) -> Duration {
+        let hardware = fs::read_to_string(self.state.path().join("hosts/1/hw.conf")).unwrap();
+        let group = hardware.lines().find_map(|line| line.strip_prefix("cgroup=")).unwrap();
+        let all = Path::new(group).parent().unwrap();
+        let stat = fs::read_to_string(all.join("cpu.stat")).unwrap();
+        let used = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+        Duration::from_micros(used.parse().unwrap())
+    }
+
     /// Prepares a command of `hosts.sh` for this bed.
     pub(crate) fn script(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(scripts().join("hosts.sh"));

@@ -10,6 +10,15 @@ use tempfile::TempDir;
 
 use crate::Failure;
 
+/// How long all processors worked, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    /// For the hosts.
+    pub(crate) hosts: f64,
+    /// For everything else: the deployer, and whatever else this machine does meanwhile.
+    pub(crate) here: f64,
+}
+
 /// Hosts, and the fleet that they are deployed from.
 pub(crate) struct Deployed {
     pub(crate) bed: Bed,
@@ -41,7 +50,7 @@ impl Deployed {
         let (revision, touched) = (Cell::new(1), Cell::new(0));
         let deployed = Self { bed, here, fleet, tool: tool.to_owned(), revision, touched };
         deployed.next_revision();
-        deployed.deploy(&[])?;
+        deployed.deploy()?;
         Ok(deployed)
     }
 
@@ -81,9 +90,9 @@ impl Deployed {
     }
 
     /// Deploys to all hosts with the program; returns how long that took.
-    pub(crate) fn deploy(&self, more: &[&str]) -> Result<Duration, Failure> {
+    pub(crate) fn deploy(&self) -> Result<Duration, Failure> {
         let mut tool = self.command(&self.tool);
-        self.finish(tool.arg("--all").args(self.usual()).args(more))
+        self.finish(tool.arg("--all").args(self.usual()))
     }
 
     /// Deploys to the first host alone.
@@ -124,6 +133,17 @@ impl Deployed {
         Ok(self.logins()?.saturating_sub(before))
     }
 
+    /// Measures the work that a job is, here and on the hosts.
+    pub(crate) fn work(
+        &self,
+        job: impl FnOnce() -> Result<Duration, Failure>,
+    ) -> Result<(Duration, Work), Failure> {
+        let (all, hosts) = (busy()?, self.bed.processor_time());
+        let took = job()?;
+        let hosts = self.bed.processor_time().saturating_sub(hosts).as_secs_f64();
+        Ok((took, Work { hosts, here: busy()? - all - hosts }))
+    }
+
     fn logins(&self) -> Result<usize, Failure> {
         let mut all = 0;
         for host in self.bed.hosts() {
@@ -161,5 +181,19 @@ impl Deployed {
             return Err(format!("{command:?}: {}\n{out}{err}", output.status).into());
         }
         Ok(took)
+    }
+}
+
+/// Returns how long the processors of this machine were not idle, in seconds.
+fn busy() -> Result<f64, Failure> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    // user, nice, system, idle, waiting for a disk, interrupts, soft interrupts; in hundredths of a second.
+    match ticks.as_slice() {
+        [user, nice, system, _, _, hard, soft, ..] => {
+            Ok((user + nice + system + hard + soft) / 100.0)
+        }
+        _ => Err("/proc/stat has another form".into()),
     }
 }

@@ -94,14 +94,16 @@ fn run(plan: &Plan) -> Result<(), Failure> {
 /// Every host is as it should be, and the flake was evaluated before.
 fn unchanged(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
     let mut row = Row::new("nothing to change");
-    deployed.deploy(&[])?;
+    deployed.deploy()?;
     for _ in 0..runs {
-        row.time("job", deployed.deploy(&[])?);
+        let (took, work) = deployed.work(|| deployed.deploy())?;
+        row.time("job", took);
+        row.work = Some(work);
         row.time("bare ssh to all at once", floor::parallel(deployed)?);
         row.time("bare ssh to one after the other", floor::serial(deployed)?);
     }
     row.processes = deployed.processes()?;
-    row.connections = deployed.connections(|| deployed.deploy(&[]).map(drop))?;
+    row.connections = deployed.connections(|| deployed.deploy().map(drop))?;
     let (job, serial) = (row.median("job"), row.median("bare ssh to one after the other"));
     row.wanted = format!("under 2 s, 10 × faster than one after the other: {:.1} ×", serial / job);
     Ok(row)
@@ -112,7 +114,7 @@ fn evaluated_anew(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
     let mut row = Row::new("nothing to change, the flake has");
     for _ in 0..runs {
         deployed.touch()?;
-        row.time("job", deployed.deploy(&[])?);
+        row.time("job", deployed.deploy()?);
         deployed.touch()?;
         row.time("bare `nix eval` of all", floor::evaluation(deployed)?);
     }
@@ -126,7 +128,7 @@ fn changed(deployed: &Deployed, runs: usize) -> Result<Row, Failure> {
         time_change(deployed, &mut row)?;
         if run == 0 {
             deployed.next_revision();
-            row.connections = deployed.connections(|| deployed.deploy(&[]).map(drop))?;
+            row.connections = deployed.connections(|| deployed.deploy().map(drop))?;
         }
         deployed.next_revision();
         row.time("copied and switched by hand, all at once, unguarded", floor::by_hand(deployed)?);
@@ -153,7 +155,9 @@ const CLOSURES: &str = "its closures alone, over bare ssh to all at once";
 fn time_change(deployed: &Deployed, row: &mut Row) -> Result<(), Failure> {
     let before = deployed.systems();
     deployed.next_revision();
-    row.time("job", deployed.deploy(&[])?);
+    let (took, work) = deployed.work(|| deployed.deploy())?;
+    row.time("job", took);
+    row.work = Some(work);
     row.time(CLOSURES, floor::bandwidth(deployed, &before)?);
     deployed.next_revision();
     row.time("one host alone", deployed.deploy_one()?);

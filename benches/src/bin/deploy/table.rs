@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::fleet::Work;
 use crate::floor::machine;
 
 /// What others take, for the page.
@@ -28,12 +29,15 @@ pub(crate) struct Row {
     pub(crate) wanted: String,
     pub(crate) processes: BTreeMap<String, usize>,
     pub(crate) connections: usize,
+    /// The work of the last sample.
+    pub(crate) work: Option<Work>,
 }
 
 impl Row {
     pub(crate) fn new(name: &str) -> Self {
         let (times, processes) = (Vec::new(), BTreeMap::new());
-        Self { name: name.to_owned(), times, wanted: String::new(), processes, connections: 0 }
+        let wanted = String::new();
+        Self { name: name.to_owned(), times, wanted, processes, connections: 0, work: None }
     }
 
     /// Returns the median of what was timed under a name.
@@ -64,7 +68,8 @@ impl Table {
         let away = rtt.map_or(String::new(), |rtt| format!(", {rtt} away"));
         let text = format!(
             "{hosts} hosts{away}. {}; median (least – most).\n\n\
-             | job | time | beside it | asked of it | logins | processes here |\n|---|---|---|---|---|---|\n",
+             | job | time | work here, on the hosts | beside it | asked of it | logins | processes here |\n\
+             |---|---|---|---|---|---|---|\n",
             machine()
         );
         Self { text }
@@ -82,11 +87,14 @@ impl Table {
         let processes: Vec<_> =
             row.processes.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let logins = if row.connections > 0 { row.connections.to_string() } else { String::new() };
+        let work = row
+            .work
+            .map_or(String::new(), |Work { here, hosts }| format!("{here:.1} s, {hosts:.1} s"));
         let (floors, processes) = (floors.join("; "), processes.join(", "));
         // A String takes whatever is written to it.
         let _ = writeln!(
             self.text,
-            "| {} | {job} | {floors} | {} | {logins} | {processes} |",
+            "| {} | {job} | {work} | {floors} | {} | {logins} | {processes} |",
             row.name, row.wanted
         );
     }
