@@ -1,5 +1,5 @@
 {
-  description = "nixmox: one secrets file in, one sealed file per host out";
+  description = "nixmox: one repository in, running, secret-holding machines out";
 
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
 
@@ -17,30 +17,31 @@
     {
       packages = eachSystem (
         system: pkgs: rec {
-          nixmox-secrets = pkgs.callPackage ./nix/package.nix { };
-          default = nixmox-secrets;
+          nixmox = pkgs.callPackage ./nix/package.nix { };
+          default = nixmox;
         }
       );
 
       apps = eachSystem (
-        system: pkgs: rec {
-          nixmox-secrets = {
+        system: pkgs:
+        let
+          app = name: description: {
             type = "app";
-            program = nixpkgs.lib.getExe self.packages.${system}.nixmox-secrets;
-            meta.description = "Edit, seal and check the secrets of a fleet";
+            program = "${self.packages.${system}.nixmox}/bin/${name}";
+            meta = { inherit description; };
           };
-          default = nixmox-secrets;
-        }
+          apps = builtins.mapAttrs app (import ./nix/programs.nix);
+        in
+        apps // { default = apps.nixmox-secrets; }
       );
 
       checks = eachSystem (
-        system: pkgs:
-        pkgs.callPackage ./nix/checks.nix { inherit (self.packages.${system}) nixmox-secrets; }
+        system: pkgs: pkgs.callPackage ./nix/checks.nix { inherit (self.packages.${system}) nixmox; }
       );
 
       devShells = eachSystem (
         system: pkgs: {
-          default = pkgs.callPackage ./nix/shell.nix { inherit (self.packages.${system}) nixmox-secrets; };
+          default = pkgs.callPackage ./nix/shell.nix { inherit (self.packages.${system}) nixmox; };
         }
       );
 

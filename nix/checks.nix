@@ -1,5 +1,5 @@
 {
-  nixmox-secrets,
+  nixmox,
   clippy,
   rustfmt,
 }:
@@ -7,8 +7,8 @@ let
   # The package's sources and vendored crates under another cargo command; there is nothing to install.
   run =
     name: tools: command:
-    nixmox-secrets.overrideAttrs (package: {
-      pname = "nixmox-secrets-${name}";
+    nixmox.overrideAttrs (package: {
+      pname = "nixmox-${name}";
       nativeBuildInputs = package.nativeBuildInputs ++ tools;
       buildPhase = command;
       installPhase = "touch $out";
@@ -17,7 +17,7 @@ let
     });
 in
 {
-  build = nixmox-secrets;
+  build = nixmox;
   clippy = run "clippy" [ clippy ] "cargo clippy --offline --workspace --all-targets -- -D warnings";
   fmt = run "fmt" [ rustfmt ] "cargo fmt --all --check";
 }

@@ -6,12 +6,14 @@
 }:
 let
   workspace = (lib.importTOML ../Cargo.toml).workspace;
+  programs = import ./programs.nix;
 in
 rustPlatform.buildRustPackage {
-  pname = "nixmox-secrets";
+  pname = "nixmox";
   inherit (workspace.package) version;
 
-  # Every member of the workspace, because cargo reads all their manifests; nothing that only people read.
+  # Every member of the workspace, because cargo reads all their manifests, and what their tests include; nothing that
+  # only people read.
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
@@ -21,6 +23,7 @@ rustPlatform.buildRustPackage {
       ../bins
       ../clippy.toml
       ../crates
+      ../fixtures
       ../rustfmt.toml
       ../tests
       ../xtask
@@ -28,10 +31,7 @@ rustPlatform.buildRustPackage {
   };
 
   cargoLock.lockFile = ../Cargo.lock;
-  cargoBuildFlags = [
-    "--package=nixmox-secrets-cli"
-    "--package=nixmox-sops-cli"
-  ];
+  cargoBuildFlags = map (program: "--package=${program}-cli") (builtins.attrNames programs);
 
   # The tests want a terminal, a file system in memory and other people's tools: `cargo xtask test` runs them.
   doCheck = false;
@@ -40,7 +40,7 @@ rustPlatform.buildRustPackage {
 
   # The programs write both themselves, so they must run here.
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-    for program in nixmox-secrets nixmox-sops; do
+    for program in ${toString (builtins.attrNames programs)}; do
       installShellCompletion --cmd "$program" \
         --bash <("$out/bin/$program" completions bash) \
         --fish <("$out/bin/$program" completions fish) \
@@ -51,7 +51,7 @@ rustPlatform.buildRustPackage {
   '';
 
   meta = {
-    description = "One secrets file in, one sealed file per host out";
+    description = "One repository in, running, secret-holding machines out";
     license = with lib.licenses; [
       mit
       asl20

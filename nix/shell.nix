@@ -2,7 +2,7 @@
   lib,
   stdenv,
   mkShell,
-  nixmox-secrets,
+  nixmox,
   age,
   cargo-fuzz,
   cargo-nextest,
@@ -21,7 +21,7 @@
   vim,
 }:
 mkShell {
-  inputsFrom = [ nixmox-secrets ];
+  inputsFrom = [ nixmox ];
   packages = [
     age
     cargo-fuzz

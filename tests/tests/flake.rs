@@ -48,13 +48,27 @@ fn names(set: &Json) -> Vec<&str> {
     set.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
+/// Lists the programs: each has a directory.
+fn programs() -> &'static [String] {
+    static PROGRAMS: OnceLock<Vec<String>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let bins = fs::read_dir(root().join("bins")).unwrap();
+        let mut found: Vec<_> =
+            bins.map(|bin| bin.unwrap().file_name().into_string().unwrap()).collect();
+        found.sort();
+        found
+    })
+}
+
 fn strings(list: &Json) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
 }
 
 #[test]
 fn every_nix_file_parses() {
-    for file in ["flake.nix", "nix/package.nix", "nix/checks.nix", "nix/shell.nix"] {
+    for file in
+        ["flake.nix", "nix/package.nix", "nix/programs.nix", "nix/checks.nix", "nix/shell.nix"]
+    {
         let output = nix(&["--parse", file]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -69,8 +83,9 @@ fn every_output_is_there_for_every_system() {
             assert_eq!(names(at(&format!("/{output}/{system}"))), expect, "{output} of {system}");
         }
     }
-    check("packages", &["default", "nixmox-secrets"]);
-    check("apps", &["default", "nixmox-secrets"]);
+    check("packages", &["default", "nixmox"]);
+    let programs = programs().iter().map(String::as_str);
+    check("apps", &["default"].into_iter().chain(programs).collect::<Vec<_>>());
     check("checks", &["build", "clippy", "fmt"]);
     check("devShells", &["default"]);
     assert_eq!(names(at("/formatter")), SYSTEMS);
@@ -85,18 +100,18 @@ fn the_package_is_what_cargo_knows() {
     for system in SYSTEMS {
         let package = at(&format!("/packages/{system}/default"));
         let text = |key: &str| package[key].as_str().unwrap();
-        assert_eq!(text("pname"), "nixmox-secrets");
+        assert_eq!(text("pname"), "nixmox");
         assert_eq!(text("mainProgram"), "nixmox-secrets");
         assert!(manifest.contains(&format!("version = \"{}\"", text("version"))));
         assert_eq!(Path::new(text("lockFile")), root().join("Cargo.lock"));
-        let programs = ["--package=nixmox-secrets-cli", "--package=nixmox-sops-cli"];
-        assert_eq!(strings(&package["cargoBuildFlags"]), programs);
+        let packages = programs().iter().map(|name| format!("--package={name}-cli"));
+        assert!(packages.eq(strings(&package["cargoBuildFlags"])));
         assert_eq!(strings(&package["licenses"]), ["MIT", "Apache-2.0"]);
         assert!(strings(&package["nativeBuildInputs"]).contains(&"installShellFiles"));
     }
     assert!(root().join("LICENSE-MIT").exists() && root().join("LICENSE-APACHE").exists());
     let program = at("/apps/x86_64-linux/default/program").as_str().unwrap();
-    assert!(program.ends_with("-nixmox-secrets/bin/nixmox-secrets"), "{program}");
+    assert!(program.ends_with("-nixmox/bin/nixmox-secrets"), "{program}");
 }
 
 /// Lays out the sources as the package gets them, and lets cargo read every manifest of them.
@@ -127,8 +142,10 @@ fn completions_and_manual_pages_are_installed() {
     let directory = tempfile::tempdir().unwrap();
     let bin = directory.path().join("out/bin");
     fs::create_dir_all(&bin).unwrap();
-    symlink(nixmox_tests::program(), bin.join("nixmox-secrets")).unwrap();
-    symlink(nixmox_tests::sops_program(), bin.join("nixmox-sops")).unwrap();
+    let built = nixmox_tests::program().parent().unwrap();
+    for name in programs() {
+        symlink(built.join(name), bin.join(name)).unwrap();
+    }
     let helpers = "set -euo pipefail\n\
         installShellCompletion() {\n\
         [ \"$1\" = '--cmd' ]; name=$2; shift 2\n\
@@ -146,14 +163,15 @@ fn completions_and_manual_pages_are_installed() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
-    for program in ["nixmox-secrets", "nixmox-sops"] {
+    for program in programs() {
         for shell in ["bash", "fish", "zsh"] {
             let script = read(&format!("{program}--{shell}"));
             assert!(script.contains(program), "{shell}: {script}");
         }
     }
     let pages = read("pages");
-    for page in ["man/nixmox-secrets.1", "man/nixmox-sops.1"] {
+    for program in programs() {
+        let page = format!("man/{program}.1");
         assert!(pages.lines().any(|line| line == page), "{pages}");
     }
     assert!(pages.lines().count() > 5, "{pages}");

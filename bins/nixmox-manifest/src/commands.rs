@@ -7,6 +7,8 @@ mod graph;
 mod outputs;
 mod plan;
 
+use std::path::Path;
+
 use clap::CommandFactory;
 use nixmox_cli::terminal::plural;
 use nixmox_cli::{Exit, Failure, pages};
@@ -38,15 +40,17 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
             let script = pages::completions(*shell, Args::command());
             print(&String::from_utf8_lossy(&script))?;
         }
-        Command::Man => man()?,
+        Command::Man { dir } => man(dir.as_deref())?,
     }
     Ok(Exit::Ok)
 }
 
-fn man() -> Result<(), Failure> {
-    let page = pages::manual(Args::command())
-        .map_err(|e| Failure::new(Exit::Write, "cannot write the manual page").because(e))?;
-    print(&String::from_utf8_lossy(&page))
+fn man(dir: Option<&Path>) -> Result<(), Failure> {
+    let fail = |e| Failure::new(Exit::Write, "cannot write manual pages").because(e);
+    match dir {
+        Some(dir) => pages::write(dir, Args::command()).map_err(fail),
+        None => print(&String::from_utf8_lossy(&pages::manual(Args::command()).map_err(fail)?)),
+    }
 }
 
 /// Loads the manifest that the arguments name.
