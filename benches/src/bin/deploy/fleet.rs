@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nixmox_tests::{Bed, Fleet, NIX_CONFIG};
+use nixmox_tests::{Bed, BedHost, Fleet, NIX_CONFIG};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -59,6 +59,8 @@ impl Deployed {
         for host in self.bed.hosts() {
             host.slow(delay, 0, 0);
         }
+        // What delays packets takes a moment to begin, and until then nothing comes through.
+        self.bed.hosts().for_each(BedHost::wait);
     }
 
     /// Has the fleet say that every host runs another system.
