@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Abort(Which),
     /// Show the key that a machine has now, to compare it with what its console shows
     Fingerprint(Which),
+    /// Make keys for a machine's installer, so that its fingerprint is known before it is booted
+    Iso(Iso),
     /// Make a container of Proxmox that is the node from its first start
     ProxmoxLxc(ProxmoxLxc),
     /// Print a completion script for a shell
@@ -114,7 +116,7 @@ pub(crate) struct Install {
     #[command(flatten)]
     pub(crate) which: Which,
     #[command(flatten)]
-    pub(crate) from: From,
+    pub(crate) systems: From,
     /// How an installer comes to run on the machines.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) via: ViaArg,
@@ -123,6 +125,9 @@ pub(crate) struct Install {
     /// Agree to erase disks: NODE=TOKEN, as --dry-run shows it; may be given several times.
     #[arg(long, value_name = "NODE=TOKEN")]
     pub(crate) wipe: Vec<String>,
+    /// Agree to the use of disks on which nothing is; those that hold something still need --wipe.
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
     /// A disk that the node's scripts erase, where nothing else says so: NODE=DEVICE; may be given several times.
     #[arg(long, value_name = "NODE=DEVICE")]
     pub(crate) disk: Vec<String>,
@@ -141,6 +146,9 @@ pub(crate) struct Install {
     /// Where the host key belongs, when the configuration does not say so.
     #[arg(long, value_name = "PATH")]
     pub(crate) host_key_path: Option<String>,
+    /// Begin again with a phase that is done already: copy, place, activate or finish.
+    #[arg(long, value_name = "PHASE")]
+    pub(crate) from: Option<String>,
     /// The last phase that is done.
     #[arg(long, value_name = "PHASE")]
     pub(crate) until: Option<String>,
@@ -167,6 +175,19 @@ pub(crate) struct Install {
     /// Install though the check of the fleet's sealed files was not made.
     #[arg(long)]
     pub(crate) danger_skip_check: bool,
+}
+
+/// Arguments of `iso`.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Iso {
+    /// The node that the machine becomes.
+    pub(crate) node: String,
+    /// A public key that may log in to the installer as root; may be given several times.
+    #[arg(long, value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) client_key: Vec<PathBuf>,
+    /// Where the keys are written; without it NODE-installer.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Arguments of `proxmox-lxc`.

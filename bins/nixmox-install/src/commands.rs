@@ -1,6 +1,7 @@
 //! One module a family of commands; each is: arguments, a library call, a report.
 
 mod install;
+mod iso;
 mod lxc;
 mod standing;
 
@@ -19,6 +20,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Status(which) => standing::status(args, which),
         Command::Abort(which) => standing::abort(args, which),
         Command::Fingerprint(which) => standing::fingerprint(args, which),
+        Command::Iso(made) => iso::iso(args, made),
         Command::ProxmoxLxc(lxc) => lxc::lxc(args, lxc),
         Command::Completions { shell } => {
             print(&pages::completions(*shell, Args::command())).map(|()| Exit::Ok)

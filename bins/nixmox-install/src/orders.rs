@@ -8,7 +8,7 @@ use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{Address, SshOption, SshSettings, Target, TargetError, UserName};
 use nixmox_fleet::{Fleet, Install as Settings};
 use nixmox_hostkey::{HostKey, HostPublicKey};
-use nixmox_install::{Image, Order, Patience, Phase, PlacedFile, Rules};
+use nixmox_install::{Configured, Image, Order, Patience, Phase, PlacedFile, Rules};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretString;
@@ -46,6 +46,7 @@ pub(crate) fn asked(
     order.unauthenticated = known.unauthenticated;
     order.via = install.via.into();
     order.system = wanted.system.clone();
+    order.configured.clone_from(&wanted.configured);
     order.arch.clone_from(&wanted.arch);
     order.disks = wanted.disks.clone();
     let named: Vec<String> = values(&install.disk, node).map(str::to_owned).collect();
@@ -101,6 +102,7 @@ pub(crate) fn bare(args: &Args, fleet: &Fleet, node: &NodeName) -> Result<Order,
         node: node.clone(),
         via: nixmox_install::Via::Auto,
         system: nothing.clone(),
+        configured: Configured::default(),
         arch: None,
         disks: nixmox_install::DiskScripts { format: nothing, mount: None, devices: Vec::new() },
         before,
@@ -285,15 +287,15 @@ fn patience(install: &Install) -> Patience {
 }
 
 fn rules(install: &Install) -> Result<Rules, Failure> {
-    let until = match install.until.as_deref() {
-        None if install.no_reboot => Phase::Finish,
-        None => Phase::Verify,
-        Some(word) => Phase::parse(word).ok_or_else(|| {
-            let all = Phase::ALL.map(Phase::word).join(", ");
-            Failure::new(Exit::Usage, format!("`{word}` is no phase"))
-                .hint(format!("phases: {all}"))
-        })?,
-    };
+    let until = install.until.as_deref().map(phase).transpose()?;
+    let last = if install.no_reboot { Phase::Finish } else { Phase::Verify };
+    let from = install.from.as_deref().map(phase).transpose()?;
+    let again = [Phase::Copy, Phase::Place, Phase::Activate, Phase::Finish];
+    if from.is_some_and(|from| !again.contains(&from)) {
+        let words = again.map(Phase::word).join(", ");
+        return Err(Failure::new(Exit::Usage, "this phase cannot be begun with again")
+            .hint(format!("--from takes {words}; --reformat formats the disks again")));
+    }
     Ok(Rules {
         reinstall: install.reinstall,
         reformat: install.reformat,
@@ -301,7 +303,16 @@ fn rules(install: &Install) -> Result<Rules, Failure> {
         accept_activation_errors: install.allow_activation_errors,
         strict_health: install.strict_health,
         substitute: install.substitute,
-        until,
+        blank_disks: install.yes,
+        from,
+        until: until.unwrap_or(last),
+    })
+}
+
+fn phase(word: &str) -> Result<Phase, Failure> {
+    Phase::parse(word).ok_or_else(|| {
+        let all = Phase::ALL.map(Phase::word).join(", ");
+        Failure::new(Exit::Usage, format!("`{word}` is no phase")).hint(format!("phases: {all}"))
     })
 }
 

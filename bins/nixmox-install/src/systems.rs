@@ -6,7 +6,7 @@ use std::path::Path;
 use nixmox_cli::{Exit, Failure, Progress};
 use nixmox_deploy::{EvaluateError, NixError, NixLine, StorePath, System};
 use nixmox_fleet::Fleet;
-use nixmox_install::DiskScripts;
+use nixmox_install::{Configured, DiskScripts, Firmware};
 use nixmox_topology::NodeName;
 use serde::Deserialize;
 
@@ -21,6 +21,8 @@ pub(crate) struct Wanted {
     pub(crate) arch: Option<String>,
     /// Where its sshd looks for its key.
     pub(crate) host_key_path: Option<String>,
+    /// What the configuration says of the machine.
+    pub(crate) configured: Configured,
 }
 
 /// One machine in a file of `--paths`, or in Nix' answer.
@@ -37,6 +39,44 @@ struct Record {
     system: Option<String>,
     #[serde(default)]
     host_key_path: Option<String>,
+    #[serde(default)]
+    config: Says,
+}
+
+/// What a configuration says of its machine; `null` where that is not known.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Says {
+    sshd: Option<bool>,
+    logins: Option<Vec<String>>,
+    host_keys: Option<Vec<String>>,
+    firmware: Option<Vec<String>>,
+    addresses: Option<Vec<String>>,
+    dhcp: Option<bool>,
+    passphrases: Option<Vec<String>>,
+    late: Option<Vec<String>>,
+}
+
+impl Says {
+    fn configured(&self) -> Configured {
+        let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        let firmware = |word: &String| match word.as_str() {
+            "bios" => Some(Firmware::Bios),
+            "efi" => Some(Firmware::Efi),
+            _ => None,
+        };
+        Configured {
+            sshd: self.sshd,
+            logins: self.logins.clone(),
+            host_keys: list(&self.host_keys),
+            firmware: self.firmware.iter().flatten().filter_map(firmware).collect(),
+            addresses: list(&self.addresses),
+            // Without a list of addresses, they come from elsewhere.
+            dhcp: self.dhcp.filter(|_| self.addresses.is_some()),
+            passphrases: list(&self.passphrases),
+            late: list(&self.late),
+        }
+    }
 }
 
 /// A store path, and what builds it where that is known.
@@ -72,6 +112,7 @@ impl Record {
             disks: DiskScripts { format: self.format.system()?, mount, devices },
             arch: self.system.as_deref().and_then(processor),
             host_key_path: self.host_key_path.clone(),
+            configured: self.config.configured(),
         })
     }
 }
@@ -126,7 +167,8 @@ fn triple(paths: &str, nodes: &BTreeSet<NodeName>) -> Result<BTreeMap<NodeName, 
         return Err(Failure::new(Exit::Usage, message));
     };
     let (mount, devices) = (Some(mount), Vec::new());
-    let record = Record { toplevel, format, mount, devices, system: None, host_key_path: None };
+    let (system, host_key_path, config) = (None, None, Says::default());
+    let record = Record { toplevel, format, mount, devices, system, host_key_path, config };
     Ok([(node.clone(), record)].into())
 }
 
@@ -151,19 +193,7 @@ fn read(file: &Path) -> Result<BTreeMap<NodeName, Record>, Failure> {
 /// A function of all configurations; names of nodes have no character that Nix reads in a way of its own.
 fn function(nodes: &BTreeSet<NodeName>) -> String {
     let names: Vec<_> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-    format!(
-        "all: let \
-           made = x: {{ drv = x.drvPath; out = x.outPath; }}; \
-           keys = config: builtins.filter (key: (key.type or \"\") == \"ed25519\") (config.services.openssh.hostKeys or [ ]); \
-           one = name: let config = all.${{name}}.config; build = config.system.build; in {{ inherit name; value = {{ \
-             toplevel = made build.toplevel; format = made build.diskoScript; \
-             mount = if build ? mountScript then made build.mountScript else null; \
-             devices = map (disk: disk.device) (builtins.attrValues (config.disko.devices.disk or {{ }})); \
-             system = config.nixpkgs.hostPlatform.system or null; \
-             hostKeyPath = if keys config == [ ] then null else (builtins.head (keys config)).path; }}; }}; \
-         in builtins.listToAttrs (map one (builtins.filter (name: all ? ${{name}}) [ {} ]))",
-        names.join(" ")
-    )
+    format!("({}) [ {} ]", include_str!("systems.nix"), names.join(" "))
 }
 
 fn ask(

@@ -35,6 +35,8 @@ pub struct Disk {
     pub holds: Vec<String>,
     /// Where parts of it are mounted.
     pub mounted: Vec<String>,
+    /// Whether nothing is on it: no file system, no partition, nothing that is made of it.
+    pub blank: bool,
 }
 
 impl Disk {
@@ -130,7 +132,9 @@ fn disk(device: &Value, serials: &BTreeMap<&str, &str>) -> Option<Disk> {
     let serial = text(device, "serial").or_else(|| serials.get(name).map(|s| (*s).to_owned()));
     let (mut holds, mut mounted) = (Vec::new(), Vec::new());
     contents(device, 0, &mut holds, &mut mounted);
+    let parts = device.get("children").and_then(Value::as_array);
     Some(Disk {
+        blank: holds.is_empty() && parts.is_none_or(Vec::is_empty),
         serial: serial.map(|serial| serial.trim().to_owned()).filter(|serial| !serial.is_empty()),
         wwn: text(device, "wwn"),
         model: text(device, "model"),
@@ -216,6 +220,11 @@ mod tests {
         assert_eq!(disks.all[0].mounted, ["/mnt"]);
         assert_eq!(disks.all[1].serial.as_deref(), Some("installer"));
         assert!(disks.all[1].read_only);
+        assert!(disks.all.iter().all(|disk| !disk.blank));
+        let json = r#"{"blockdevices": [{"path":"/dev/vdc","type":"disk","size":9,"fstype":null},
+            {"path":"/dev/vdd","type":"disk","size":9,"children":[{"path":"/dev/vdd1","type":"part","size":9}]}]}"#;
+        let disks = Disks::read(json.as_bytes(), &Reply::default()).unwrap();
+        assert_eq!(disks.all.iter().map(|disk| disk.blank).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

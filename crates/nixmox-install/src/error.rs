@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nixmox_deploy::{CopyError, HostError, NixError, SshFilesError};
 use thiserror::Error;
 
-use crate::check::{Finding, Problem};
+use crate::problem::{Finding, Problem};
 use crate::remote::{JobFailed, RemoteError};
 use crate::{Identity, Phase};
 
@@ -76,6 +76,15 @@ impl InstallError {
             // Who it is not matters more than when.
             Cause::Remote(RemoteError::Host(HostError::HostKey { .. })) => Self::Stranger,
             source => Self::Phase { phase, source },
+        }
+    }
+
+    /// Tells whether the connection was lost, so that the machine may be met again.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::Phase { source: Cause::Remote(RemoteError::Host(error)), .. }
+            | Self::Phase { source: Cause::Copy(CopyError::Host(error)), .. } => error.may_pass(),
+            _ => false,
         }
     }
 

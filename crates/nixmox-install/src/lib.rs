@@ -13,6 +13,7 @@
 //! | learn where it stands | [`status`] |
 //! | call it off | [`abort`] |
 //! | make a container of Proxmox that is a node from its first start | [`install_container`] |
+//! | boot an installer whose key is known before | [`installer_keys`] |
 //! | know which disks were agreed to | [`token`] |
 //! | read what runs as root on machines | [`install_script`] |
 //!
@@ -25,6 +26,7 @@
 
 mod abort;
 mod check;
+mod configured;
 mod cpio;
 mod disks;
 mod error;
@@ -32,9 +34,11 @@ mod facts;
 mod identity;
 mod lxc;
 mod marker;
+mod medium;
 mod mounts;
 mod order;
 mod phase;
+mod problem;
 mod remote;
 mod reply;
 mod standing;
@@ -42,16 +46,18 @@ mod state;
 mod work;
 
 pub use abort::{Aborted, Status, abort, status};
-pub use check::{Finding, Problem};
+pub use configured::{Configured, Firmware};
 pub use disks::{Disk, Disks, NoDisk, token};
 pub use error::{Cause, InstallError};
 pub use facts::{Facts, JobState};
 pub use identity::Identity;
 pub use lxc::{Container, install_container};
 pub use marker::{Marker, NoMarker, Reached};
+pub use medium::installer_keys;
 pub use mounts::Mounts;
 pub use order::{DiskScripts, Image, Order, Patience, PlacedFile, Rules, Via};
 pub use phase::Phase;
+pub use problem::{Finding, Problem};
 pub use remote::{JobFailed, RemoteError, install_script};
 pub use state::{Held, Memories, Memory};
 pub use work::{Context, Installed, Survey, install, survey};

@@ -11,10 +11,10 @@ use nixmox_topology::NodeName;
 use nixmox_tree::SecretString;
 use sha2::{Digest, Sha256};
 
-use crate::check::{Problem, grave};
 use crate::error::Cause;
 use crate::identity::{Answer, Face, who};
 use crate::order::PlacedFile;
+use crate::problem::{Problem, grave};
 use crate::remote::{Remote, RemoteError, hex};
 use crate::reply::Reply;
 use crate::{Identity, InstallError, Phase};

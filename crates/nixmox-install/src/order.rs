@@ -8,7 +8,7 @@ use nixmox_hostkey::HostKey;
 use nixmox_topology::NodeName;
 use nixmox_tree::SecretString;
 
-use crate::Phase;
+use crate::{Configured, Phase};
 
 /// Everything that is asked for one machine.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Order {
     pub via: Via,
     /// The system that it gets.
     pub system: System,
+    /// What its configuration says of the machine that it is for.
+    pub configured: Configured,
     /// For which processor that is, as `uname -m` calls it; where it is not known it is not looked at.
     pub arch: Option<String>,
     /// What makes its disks.
@@ -144,6 +146,10 @@ pub struct Rules {
     pub strict_health: bool,
     /// The machine fetches what it can from its own caches.
     pub substitute: bool,
+    /// Disks on which nothing is may be erased without further consent.
+    pub blank_disks: bool,
+    /// The phase that is begun with again, though the machine is further.
+    pub from: Option<Phase>,
     /// The last phase that is done.
     pub until: Phase,
 }
@@ -157,6 +163,8 @@ impl Default for Rules {
             accept_activation_errors: false,
             strict_health: false,
             substitute: false,
+            blank_disks: false,
+            from: None,
             until: Phase::Verify,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) toplevel: &'a StorePath,
     pub(crate) via: Via,
     pub(crate) rules: &'a Rules,
+    /// Whether there is an installation of which this machine remembers something.
+    pub(crate) begun: bool,
 }
 
 /// What comes next.
@@ -77,6 +79,10 @@ pub(crate) enum Dead {
     ForeignMount,
     /// Another installation of another node, or of this one from elsewhere, has the disks.
     OtherRun,
+    /// What is to be begun with is not to be begun yet.
+    NotThere(Phase),
+    /// The disks were let go of already.
+    LetGo,
 }
 
 /// Decides what comes next.
@@ -95,6 +101,23 @@ pub(crate) fn next(sight: &Sight<'_>) -> Result<Next, Dead> {
         return Ok(Next::Reboot);
     }
     if sight.facts.mounted { mounted(sight) } else { unmounted(sight) }
+}
+
+/// Goes back to a phase that somebody wants to begin with again; nothing when something else has to be done first.
+pub(crate) fn back(next: Next, from: Phase) -> Result<Option<Next>, Dead> {
+    let again = match from {
+        Phase::Copy => Next::Copy,
+        Phase::Place => Next::Place,
+        Phase::Activate => Next::Activate,
+        Phase::Finish => Next::Finish,
+        _ => return Err(Dead::NotThere(from)),
+    };
+    match next {
+        Next::Mount | Next::Mark => Ok(None),
+        Next::Reboot | Next::Verify | Next::WrongBoot => Err(Dead::LetGo),
+        next if next.phase() < from => Err(Dead::NotThere(from)),
+        _ => Ok(Some(again)),
+    }
 }
 
 /// Goes on with an installation of which this machine remembers nothing: the disks say which run has formatted them.
@@ -148,7 +171,7 @@ fn mounted(sight: &Sight<'_>) -> Result<Next, Dead> {
 
 fn unmounted(sight: &Sight<'_>) -> Result<Next, Dead> {
     let (facts, memory) = (sight.facts, sight.memory);
-    let forgotten = sight.rules.only_resume && !memory.formatted && memory.consent.is_none();
+    let forgotten = sight.rules.only_resume && !sight.begun;
     if facts.job(&memory.run, FORMAT) == Some(JobState::Running) {
         return Ok(Next::Format);
     }
@@ -174,6 +197,7 @@ mod tests {
         memory: Memory,
         via: Via,
         rules: Rules,
+        begun: bool,
     }
 
     fn facts(variant: &str) -> Facts {
@@ -207,6 +231,7 @@ mod tests {
             memory: Memory::new("r1".into(), &NodeName::parse("web").unwrap(), SYSTEM),
             via: Via::Auto,
             rules: Rules::default(),
+            begun: false,
         }
     }
 
@@ -249,6 +274,7 @@ mod tests {
                 toplevel: &toplevel.unwrap(),
                 via: self.via,
                 rules: &self.rules,
+                begun: self.begun,
             });
             assert_eq!(found, expect);
         }
@@ -308,7 +334,20 @@ mod tests {
         let mut foreign = installer().on_disk(node).with(|c| c.rules.only_resume = true);
         adopt(&mut foreign.memory, &foreign.facts, &NodeName::parse("web").unwrap());
         foreign.comes_to(Err(Dead::OtherRun));
-        installer().with(|c| c.rules.only_resume = true).comes_to(Err(Dead::NothingBegun));
+        let only_resume = |c: &mut Case| c.rules.only_resume = true;
+        installer().with(only_resume).comes_to(Err(Dead::NothingBegun));
+        installer().with(only_resume).with(|c| c.begun = true).comes_to(Ok(Next::Format));
+    }
+
+    #[test]
+    fn what_is_done_can_be_begun_with_again() {
+        assert_eq!(back(Next::Finish, Phase::Place), Ok(Some(Next::Place)));
+        assert_eq!(back(Next::Copy, Phase::Copy), Ok(Some(Next::Copy)));
+        assert_eq!(back(Next::Mount, Phase::Copy), Ok(None));
+        assert_eq!(back(Next::Copy, Phase::Activate), Err(Dead::NotThere(Phase::Activate)));
+        assert_eq!(back(Next::Format, Phase::Copy), Err(Dead::NotThere(Phase::Copy)));
+        assert_eq!(back(Next::Reboot, Phase::Copy), Err(Dead::LetGo));
+        assert_eq!(back(Next::Finish, Phase::Disks), Err(Dead::NotThere(Phase::Disks)));
     }
 
     #[test]

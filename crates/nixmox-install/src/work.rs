@@ -3,28 +3,33 @@
 mod boot;
 mod copy;
 mod disks;
+mod faces;
 mod finish;
+mod look;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nixmox_deploy::{EventSink, Nix, SshOption, SshSettings, Target, UserName};
-use nixmox_hostkey::HostPublicKey;
+use nixmox_deploy::{EventSink, Happening, Nix, SshSettings};
 use rand_core::{OsRng, RngCore};
 use tokio::sync::watch;
 
-use crate::check::{self, Finding, Problem, grave};
+use crate::check;
 use crate::error::Cause;
 use crate::facts::Facts;
-use crate::identity::{Answer, Face, somebody};
 use crate::order::{Order, Via};
+use crate::problem::{Finding, Problem, grave};
 use crate::remote::{Remote, hex};
 use crate::standing::{self, Next, Sight};
 use crate::state::{Held, Memories, Memory};
-use crate::{Disk, Identity, InstallError, Phase};
+use crate::{Identity, InstallError, Phase};
+
+pub use look::{Survey, survey};
 
 /// More steps than any installation has.
 const MAX_STEPS: usize = 40;
+/// How often a machine is met again after its connection was lost, outside of jobs, which wait longer.
+const LOST: usize = 5;
 
 /// What installations work with.
 #[derive(Debug, Clone)]
@@ -56,23 +61,6 @@ pub struct Installed {
     pub findings: Vec<Finding>,
 }
 
-/// What a machine is, before anything on it is changed.
-#[derive(Debug, Clone)]
-pub struct Survey {
-    /// By which key it was recognised.
-    pub who: Identity,
-    /// What it says about itself.
-    pub facts: Facts,
-    /// What was found.
-    pub findings: Vec<Finding>,
-    /// What comes next; nothing when it cannot be installed.
-    pub next: Option<Phase>,
-    /// The disks that would be erased, if they are to be.
-    pub erased: Vec<Disk>,
-    /// The token with which that is agreed to.
-    pub token: Option<String>,
-}
-
 /// One installation under way.
 pub(crate) struct Work<'a> {
     order: &'a Order,
@@ -81,6 +69,10 @@ pub(crate) struct Work<'a> {
     memory: Memory,
     /// Whether the new store has to be looked at, because the machine was started anew meanwhile.
     doubtful: bool,
+    /// Whether this machine remembers the installation.
+    begun: bool,
+    /// The phase that is begun with again.
+    from: Option<Phase>,
     findings: Vec<Finding>,
 }
 
@@ -96,21 +88,12 @@ pub async fn install(order: &Order, context: &Context) -> Result<Installed, Inst
     work.go_through().await
 }
 
-/// Asks a machine what it is, and changes nothing.
-///
-/// # Errors
-///
-/// Those of reaching it, as [`install`] has them.
-pub async fn survey(order: &Order, context: &Context) -> Result<Survey, InstallError> {
-    let remembered = context.memories.read(&order.node)?;
-    Work::new(order, context, remembered).look().await
-}
-
 impl<'a> Work<'a> {
     pub(crate) fn new(order: &'a Order, context: &'a Context, remembered: Option<Memory>) -> Self {
         let toplevel = order.system.toplevel.as_str();
         let rules = &order.rules;
         let going_on = remembered.filter(|memory| !memory.done || rules.only_resume);
+        let begun = going_on.is_some();
         let fresh = || Memory::new(new_run(), &order.node, toplevel);
         let mut memory = going_on.unwrap_or_else(fresh);
         toplevel.clone_into(&mut memory.toplevel);
@@ -121,11 +104,13 @@ impl<'a> Work<'a> {
         if order.rules.reformat {
             memory.formatted = false;
         }
-        Self { order, context, held: None, memory, doubtful: false, findings: Vec::new() }
+        let (from, findings) = (rules.from, Vec::new());
+        Self { order, context, held: None, memory, doubtful: false, begun, from, findings }
     }
 
     async fn go_through(&mut self) -> Result<Installed, InstallError> {
         self.findings.extend(self.system()?);
+        let mut lost = 0;
         for _ in 0..MAX_STEPS {
             self.begin(Phase::Connect)?;
             let faces = self.faces()?;
@@ -134,8 +119,15 @@ impl<'a> Work<'a> {
             let remote = Remote::new(&face.host, &run);
             let ended = self.stay(&remote, face.identity).await;
             face.host.close().await;
-            if let Some(installed) = ended? {
-                return Ok(installed);
+            match ended {
+                // Where it stands is asked of the machine anyway.
+                Err(error) if error.is_lost() && lost < LOST => {
+                    lost += 1;
+                    self.context.events.send(&self.order.node, Happening::ConnectionLost);
+                }
+                Err(error) => return Err(error),
+                Ok(Some(installed)) => return Ok(installed),
+                Ok(None) => {}
             }
         }
         Err(InstallError::at(self.phase(), Cause::Stuck))
@@ -156,7 +148,11 @@ impl<'a> Work<'a> {
                     return Ok(None);
                 }
             }
-            let next = self.next(who, &facts)?;
+            let mut next = self.next(who, &facts).and_then(|next| self.back(next))?;
+            if self.doubtful && matches!(next, Next::Place | Next::Activate | Next::Finish) {
+                // What was copied before a power cut may not have come to the disk whole.
+                next = Next::Copy;
+            }
             if next.phase() > self.order.rules.until {
                 return Ok(Some(self.installed(self.order.rules.until, Vec::new())));
             }
@@ -193,67 +189,20 @@ impl<'a> Work<'a> {
             toplevel: &self.order.system.toplevel,
             via: self.order.via,
             rules: &self.order.rules,
+            begun: self.begun,
         };
         standing::next(&sight).map_err(|dead| refused(vec![grave(Problem::from(dead))]))
     }
 
-    async fn look(&mut self) -> Result<Survey, InstallError> {
-        self.findings.extend(self.system()?);
-        self.say(Phase::Connect);
-        let faces = self.faces()?;
-        let face = self.meet(&faces).await?;
-        let run = self.memory.run.clone();
-        let remote = Remote::new(&face.host, &run);
-        let at = |error| InstallError::at(Phase::Connect, error);
-        let facts = remote.facts().await.map_err(at)?;
-        if self.order.rules.only_resume && !self.memory.formatted {
-            standing::adopt(&mut self.memory, &facts, &self.order.node);
+    /// Goes back to the phase that somebody wants to begin with again, once.
+    fn back(&mut self, next: Next) -> Result<Next, InstallError> {
+        let Some(from) = self.from else { return Ok(next) };
+        let again = standing::back(next, from);
+        let again = again.map_err(|dead| refused(vec![grave(Problem::from(dead))]))?;
+        if again.is_some() {
+            self.from = None;
         }
-        let mut findings = std::mem::take(&mut self.findings);
-        let next = match self.next(face.identity, &facts) {
-            Ok(next) => Some(next),
-            Err(InstallError::Refused { findings: dead }) => {
-                findings.extend(dead);
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        let mut survey = Survey {
-            who: face.identity,
-            facts: facts.clone(),
-            findings,
-            next: next.map(Next::phase),
-            erased: Vec::new(),
-            token: None,
-        };
-        if let Some(next) = next {
-            let boots = next == Next::Boot;
-            survey.findings.extend(check::machine(self.order, &facts, boots, now()));
-            if matches!(next, Next::Boot | Next::Format) && facts.has("lsblk") {
-                self.look_at_disks(&remote, boots, &mut survey).await?;
-            }
-        }
-        face.host.close().await;
-        Ok(survey)
-    }
-
-    async fn look_at_disks(
-        &self,
-        remote: &Remote<'_>,
-        boots: bool,
-        survey: &mut Survey,
-    ) -> Result<(), InstallError> {
-        let devices = &self.order.disks.devices;
-        let disks = remote.disks(devices).await.map_err(|e| InstallError::at(Phase::Connect, e))?;
-        match disks.erased(devices) {
-            Err(missing) => survey.findings.push(grave(Problem::NoDisk(missing.device))),
-            Ok(erased) => {
-                survey.findings.extend(check::disks(&erased, boots));
-                survey.token = Some(crate::token(&self.order.node, &erased));
-                survey.erased = erased.into_iter().cloned().collect();
-            }
-        }
-        Ok(())
+        Ok(again.unwrap_or(next))
     }
 
     fn system(&self) -> Result<Vec<Finding>, InstallError> {
@@ -272,66 +221,6 @@ impl<'a> Work<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Returns the machine as it can be reached by each key that is known.
-    pub(crate) fn faces(&self) -> Result<Vec<Face>, InstallError> {
-        let (order, ssh) = (self.order, &self.context.ssh);
-        let mut faces = Vec::new();
-        // Without a key of its own, ssh would look for one elsewhere.
-        if !order.after.host_keys.is_empty() {
-            faces.push(Face::new(Identity::Node, &order.after, ssh)?);
-        }
-        if let Some(target) = self.installer() {
-            faces.push(Face::new(Identity::Installer, &target, ssh)?);
-        }
-        if let Some(key) = self.before_key() {
-            let target = Target { host_keys: vec![key], ..order.before.clone() };
-            faces.push(Face::new(Identity::Before, &target, ssh)?);
-        }
-        Ok(faces)
-    }
-
-    fn before_key(&self) -> Option<HostPublicKey> {
-        HostPublicKey::parse(self.memory.before_key.as_deref()?).ok()
-    }
-
-    /// Returns how the installer of this run is reached, if there is one and its key is still here.
-    fn installer(&self) -> Option<Target> {
-        let key = HostPublicKey::parse(self.memory.installer_key.as_deref()?).ok()?;
-        let client = self.client_key();
-        if !client.is_file() {
-            return None;
-        }
-        let mut target = self.order.installer.clone();
-        let given = |option: &SshOption| {
-            !["user", "identityfile"].contains(&option.name().to_ascii_lowercase().as_str())
-        };
-        target.ssh_options.retain(given);
-        for (name, value) in [("IdentityFile", client.to_str()?), ("IdentitiesOnly", "yes")] {
-            target.ssh_options.push(SshOption::parse(name, value).ok()?);
-        }
-        target.user = UserName::parse("root").ok();
-        target.use_remote_sudo = false;
-        target.host_keys = vec![key];
-        Some(target)
-    }
-
-    pub(crate) fn client_key(&self) -> PathBuf {
-        self.context.private.join(format!("{}-{}", self.order.node, self.memory.run))
-    }
-
-    /// Waits for whoever answers, and lets in nobody who is not known.
-    async fn meet<'f>(&self, faces: &'f [Face]) -> Result<&'f Face, InstallError> {
-        let known = self.before_key().is_some();
-        match somebody(faces, self.order.patience.connect).await {
-            Answer::Known(face) => Ok(face),
-            Answer::Denied(identity, _) => Err(InstallError::Denied(identity)),
-            Answer::Stranger if !known => Err(InstallError::Unauthenticated),
-            Answer::Stranger => Err(InstallError::Stranger),
-            Answer::Silent(Some(error)) => Err(InstallError::Unreachable(error)),
-            Answer::Silent(None) => Err(InstallError::Silent),
-        }
     }
 
     /// A phase begins, unless somebody wants to stop.

@@ -14,14 +14,14 @@ use crate::{advice, orders, run, systems};
 
 /// Installs machines, or goes on with what was begun.
 pub(crate) fn install(args: &Args, install: &Install, resume: bool) -> Result<Exit, Failure> {
-    let extra = systems::listed(&install.from, &install.which.selectors)?;
+    let extra = systems::listed(&install.systems, &install.which.selectors)?;
     let fleet = Fleet::open(args.repo.as_deref(), &extra)?;
     let nodes = fleet.select(&install.which.selectors)?;
     if !install.danger_skip_check {
         nixmox_fleet::check_sealed(&fleet, args.reach.nix)
             .map_err(|failure| failure.with_exit(Exit::InstallPlan))?;
     }
-    let wanted = systems::wanted(&fleet, &install.from, &nodes)?;
+    let wanted = systems::wanted(&fleet, &install.systems, &nodes)?;
     let reach = &args.reach;
     let named = [
         &reach.target,
@@ -36,9 +36,9 @@ pub(crate) fn install(args: &Args, install: &Install, resume: bool) -> Result<Ex
     let there =
         |node: &&NodeName| fleet.settings.get(*node).is_some_and(|own| own.install.build_on_remote);
     let there = wanted.keys().filter(there).cloned().collect();
-    systems::build(&install.from, &wanted, &there, &roots)?;
+    systems::build(&install.systems, &wanted, &there, &roots)?;
     let identities = nixmox_keyring::load().identities;
-    let context = run::context(args, &fleet, nixmox_fleet::nix(&install.from.option))?;
+    let context = run::context(args, &fleet, nixmox_fleet::nix(&install.systems.option))?;
     let mut all = Vec::new();
     for (node, one) in &wanted {
         let mut order = orders::asked(args, install, &fleet, (node, one), &identities)?;

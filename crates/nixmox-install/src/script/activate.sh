@@ -67,6 +67,7 @@ inside() {
         echo "the activation ended with $_status"
         [ "$2" = accept ] && [ -e "$root/etc/os-release" ] || return 71
     fi
+    tell_nix "$1" || return 73
     env -i PATH="$_path" NIXOS_INSTALL_BOOTLOADER=1 NIXOS_NO_CHECK=1 \
         "$_chroot" "$root" "$1/bin/switch-to-configuration" boot
     _status=$?
@@ -75,6 +76,17 @@ inside() {
         return 72
     fi
     sync
+}
+
+# tell_nix SYSTEM -- its Nix hears of paths that came as an archive.
+tell_nix() {
+    [ -e "$registration" ] || return 0
+    mkdir -p "$root/nix/var/nix/db"
+    env -i PATH="$_path" "$_chroot" "$root" "$1/sw/bin/nix-store" --load-db <"$registration" || {
+        echo "the new system's Nix does not take the list of its paths"
+        return 1
+    }
+    rm -f "$registration"
 }
 
 # ready SYSTEM -- is the new system whole? One line for everything that is not so.

@@ -17,6 +17,7 @@ lxc-*[!0-9]*) ;;
 lxc-*) root=/var/lib/lxc/${run#lxc-}/rootfs ;;
 esac
 marker=$root/.nixmox-install.json
+registration=$root/nix/.nixmox-registration
 base=/run/nixmox-install
 dir=$base/$run
 self=$0

@@ -11,12 +11,12 @@ use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 
 use super::{Work, refused};
-use crate::check::{Problem, grave};
 use crate::cpio::{Entry, archive};
 use crate::error::Cause;
 use crate::facts::Facts;
 use crate::identity::{Answer, who};
 use crate::order::Image;
+use crate::problem::{Problem, grave};
 use crate::remote::{Remote, hex};
 use crate::reply::Reply;
 use crate::{Identity, InstallError, Phase};

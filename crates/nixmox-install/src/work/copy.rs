@@ -8,10 +8,10 @@ use nixmox_hostkey::HostPublicKey;
 use nixmox_tree::SecretString;
 
 use super::Work;
-use crate::check::Problem;
 use crate::error::Cause;
 use crate::facts::Facts;
 use crate::marker::Reached;
+use crate::problem::Problem;
 use crate::remote::{Job, Remote};
 use crate::{InstallError, Phase};
 

@@ -5,10 +5,11 @@ use nixmox_tree::SecretString;
 use sha2::{Digest, Sha256};
 
 use super::{Work, refused};
-use crate::check::{self, Problem, grave};
+use crate::check;
 use crate::error::Cause;
 use crate::facts::{Facts, JobState};
 use crate::marker::{Marker, Reached};
+use crate::problem::{Problem, grave};
 use crate::remote::{Job, Remote, hex};
 use crate::standing::FORMAT;
 use crate::{InstallError, Phase, token};
@@ -50,13 +51,15 @@ impl Work<'_> {
             .erased(devices)
             .map_err(|missing| refused(vec![grave(Problem::NoDisk(missing.device))]))?;
         let mut found = check::disks(&erased, boots);
+        found.extend(check::room(&erased, self.closure_bytes().await));
         found.retain(|finding| finding.grave);
         if !found.is_empty() {
             return Err(refused(found));
         }
         let token = token(&self.order.node, &erased);
         let agreed = self.order.consent.as_ref().or(self.memory.consent.as_ref());
-        if agreed != Some(&token) {
+        let blank = self.order.rules.blank_disks && erased.iter().all(|disk| disk.blank);
+        if agreed != Some(&token) && !blank {
             let disks = erased
                 .iter()
                 .map(|disk| format!("{} ({})", disk.path, disk.lasting_name()))
@@ -65,6 +68,12 @@ impl Work<'_> {
         }
         self.memory.consent = Some(token);
         self.save()
+    }
+
+    /// How many bytes the system has; nothing when this machine does not have it.
+    pub(super) async fn closure_bytes(&self) -> u64 {
+        let size = self.context.nix.closure_size(&self.order.system.toplevel).await;
+        size.unwrap_or_default()
     }
 
     /// The disks are formatted: this machine remembers it, and the disks say so.

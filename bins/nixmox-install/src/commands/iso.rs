@@ -1,0 +1,85 @@
+//! Installers whose key is known before they are booted.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nixmox_cli::{Exit, Failure};
+use nixmox_hostkey::HostKey;
+use nixmox_install::installer_keys;
+use nixmox_topology::NodeName;
+use rand_core::OsRng;
+use serde_json::json;
+
+use crate::args::{Args, Iso};
+
+/// Makes the keys of one machine's installer, and says how they come to it.
+pub(crate) fn iso(args: &Args, iso: &Iso) -> Result<Exit, Failure> {
+    let node = NodeName::parse(&iso.node).map_err(|e| Failure::from_error(Exit::Usage, e))?;
+    let allowed: Vec<String> =
+        iso.client_key.iter().map(|file| client(file)).collect::<Result<_, _>>()?;
+    let directory = iso.dir.clone().unwrap_or_else(|| PathBuf::from(format!("{node}-installer")));
+    let key = HostKey::generate(&mut OsRng);
+    let print = key.public().fingerprint();
+    let initrd = directory.join("initrd-keys");
+    let public = directory.join("ssh_host_ed25519_key.pub");
+    let line = format!("{}\n", key.public().to_openssh(&format!("installer-of-{node}")));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .map_err(|e| unwritten(&directory, e))?;
+    let secret = installer_keys(&key, &allowed);
+    write(&initrd, 0o600, secret.expose()).map_err(|e| unwritten(&initrd, e))?;
+    write(&public, 0o644, &line).map_err(|e| unwritten(&public, e))?;
+    let text = if args.switches.json {
+        let (initrd, public) = (initrd.display().to_string(), public.display().to_string());
+        let made = json!({ "node": node.to_string(), "fingerprint": print, "initrd": initrd, "publicKey": public });
+        format!("{made}\n")
+    } else {
+        words(&node, &print, &initrd)
+    };
+    super::print(text.as_bytes()).map(|()| Exit::Ok)
+}
+
+fn words(node: &NodeName, print: &str, initrd: &Path) -> String {
+    format!(
+        "{node}  its installer will answer with {print}\n  \
+         1. boot the installer with a second initrd: {}\n     \
+         (it holds the private key: only this machine's medium may have it)\n  \
+         2. in the definition of {node}: install.installerKey = \"{print}\";\n  \
+         3. nixmox-install {node} --dry-run\n",
+        initrd.display()
+    )
+}
+
+/// Reads a public key that may log in.
+fn client(file: &Path) -> Result<String, Failure> {
+    let fail = |error| {
+        Failure::new(Exit::NoFile, format!("cannot read {}", file.display())).because(error)
+    };
+    let text = fs::read_to_string(file).map_err(fail)?;
+    let line = text.lines().next().unwrap_or_default();
+    let public = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind));
+    if public && line.len() < 16 << 10 {
+        return Ok(line.to_owned());
+    }
+    Err(Failure::new(Exit::Usage, format!("{} is no public key of ssh", file.display())))
+}
+
+/// Writes a file that is not there yet.
+fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+fn unwritten(path: &Path, error: io::Error) -> Failure {
+    let there = error.kind() == io::ErrorKind::AlreadyExists;
+    let failure = Failure::new(Exit::Write, format!("cannot write {}", path.display()));
+    let failure = failure.because(error);
+    if there {
+        return failure.hint("an installer may have these keys already; another directory: --dir");
+    }
+    failure
+}
