@@ -9,6 +9,7 @@
 #       --disk SIZE[:SERIAL]       a disk; again for more (default: 3G:disk0, then :disk1 and so on)
 #       --memory SIZE              (default 1536M)
 #       --as debian                no installer, but some Debian: no Nix, nothing of NixOS
+#       --keys FILE                a second initrd for the installer, with its keys
 #       --no-medium                nothing to boot from but the disk
 #   vm.sh wait NAME [SECONDS]      until its sshd answers
 #   vm.sh status                   one line for each machine
@@ -26,6 +27,10 @@
 
 # shellcheck source=lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+root=$BED_CACHE/root-$BED_SUITE
+# shellcheck source=lib/medium.sh
+. "$BED_ROOT/lib/medium.sh"
 
 usage() {
     sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
@@ -66,7 +71,7 @@ monitor() {
 
 # start NAME -- with what its files say.
 start() {
-    local dir=$machines/$1 number=0 disk serial arguments port memory as with_medium
+    local dir=$machines/$1 number=0 disk serial arguments port memory as with_medium iso=
     # shellcheck source=/dev/null
     . "$dir/settings"
     # shellcheck disable=SC2054  # QEMU's commas
@@ -87,7 +92,7 @@ start() {
         number=$((number + 1))
     done
     [[ $with_medium == no ]] ||
-        arguments+=(-drive "if=none,id=cd,media=cdrom,file=$medium/installer.iso,format=raw,readonly=on"
+        arguments+=(-drive "if=none,id=cd,media=cdrom,file=${iso:-$medium/installer.iso},format=raw,readonly=on"
             -device "ide-cd,drive=cd,bootindex=$number"
             -drive "if=none,id=squashfs,file=$medium/installer.squashfs,format=raw,readonly=on"
             -device "virtio-blk-pci,drive=squashfs,serial=installer")
@@ -96,7 +101,7 @@ start() {
 }
 
 create() {
-    local name=${1:?name} dir disk number=0 port='' memory=1536M as=installer with_medium=yes disks=()
+    local name=${1:?name} dir disk number=0 port='' memory=1536M as=installer with_medium=yes keys='' disks=()
     shift
     while (($#)); do
         case $1 in
@@ -104,6 +109,7 @@ create() {
         --disk) disks+=("${2:?}") && shift 2 ;;
         --memory) memory=${2:?} && shift 2 ;;
         --as) as=${2:?} && shift 2 ;;
+        --keys) keys=${2:?} && shift 2 ;;
         --no-medium) with_medium=no && shift ;;
         *) usage 2 ;;
         esac
@@ -121,8 +127,21 @@ create() {
     [[ -n $port ]] || port=$(free_port)
     echo "$port" >"$dir/port"
     settings "$dir" port "$port" memory "$memory" as "$as" with_medium "$with_medium"
+    [[ -z $keys ]] || medium_with_keys "$dir" "$keys"
     : >"$dir/console.log"
     mkfifo "$dir/monitor.in" "$dir/monitor.out"
+}
+
+# medium_with_keys DIR KEYS -- a CD of its own, which loads one more initrd.
+medium_with_keys() {
+    local dir=$1 keys=$2
+    local xorriso=(from_root xorriso -report_about SORRY)
+    "${xorriso[@]}" -osirrox on -indev "$medium/installer.iso" -extract /isolinux.cfg "$dir/isolinux.cfg"
+    chmod u+w "$dir/isolinux.cfg"
+    sed -i 's|INITRD /initrd|INITRD /initrd,/keys|' "$dir/isolinux.cfg"
+    "${xorriso[@]}" -indev "$medium/installer.iso" -outdev "$dir/installer.iso" -boot_image any replay \
+        -map "$keys" /keys -update "$dir/isolinux.cfg" /isolinux.cfg
+    settings "$dir" iso "$dir/installer.iso"
 }
 
 # settings DIR NAME VALUE...

@@ -90,6 +90,12 @@ impl Machine {
 
     /// Returns the private key that logs in as `root`.
     pub fn client_key(&self) -> PathBuf {
+        Self::any_client_key()
+    }
+
+    /// Returns the private key that logs in to every machine; `.pub` beside it is the public one.
+    pub fn any_client_key() -> PathBuf {
+        base();
         cache().join("client_ed25519")
     }
 
