@@ -1,109 +1,11 @@
-//! `nixmox-install` against hosts that are not who they should be, and against those who look on.
-//!
-//! The hosts of a bed have no disks of their own: what formats is a script that makes a directory the new root. Whole
-//! installations are in the tests of machines.
-
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+//! Whoever is not authenticated gets nothing; whoever looks on sees nothing.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use nixmox_hostkey::HostPublicKey;
-use nixmox_tests::{Bed, BedHost, Fleet, NIX_CONFIG, Ran, TestEnv, install_program, nix, program};
-use serde_json::{Value, json};
+use nixmox_tests::{BedHost, Ran};
 
-const CANARY: &str = "canary-of-the-node";
-/// What stands for the disks of a host: a directory.
-const FORMAT: &str =
-    "#!/bin/sh\nset -e\nmkdir -p /var/lib/new-root /mnt\nmount --bind /var/lib/new-root /mnt\n";
-
-/// Somebody who installs the node `web` on the first host of a bed.
-struct Installer {
-    env: TestEnv,
-    bed: Bed,
-}
-
-impl Installer {
-    fn new() -> Self {
-        let bed = Bed::up(1);
-        let mut env = TestEnv::of(install_program());
-        env.var("NIX_CONFIG", NIX_CONFIG);
-        let this = Self { env, bed };
-        // Containers are refused; this one stands for a machine.
-        let hide = "mount --bind $(readlink -f /usr/bin/false) $(readlink -f $(command -v systemd-detect-virt))";
-        this.host().exec(&["sh", "-c", hide]);
-        this.secrets(&["init"]);
-        let node = this.env.path("fleet/nodes/web");
-        fs::create_dir_all(&node).unwrap();
-        fs::write(node.join("node.nix"), "{ deploy.sealedFile = \"/var/lib/secrets.yaml\"; }")
-            .unwrap();
-        this.secrets(&["set", "web.password", "--value", CANARY]);
-        let systems = Fleet::new(&this.env.path("systems"), 1);
-        systems.set("node1", "bootable", true);
-        let toplevel = systems.build().remove("node1").unwrap();
-        let script = this.env.give("disks", FORMAT);
-        let mut chmod = Command::new("chmod");
-        assert!(chmod.args(["755", &script]).status().unwrap().success());
-        let add = nix("nix-store").args(["--add", &script]).output().unwrap();
-        let format = Ran::new(&add).ends(0).out.trim().to_owned();
-        let paths = json!({ "web": { "toplevel": toplevel, "format": format, "mount": format } });
-        this.env.give("paths.json", paths.to_string());
-        this
-    }
-
-    fn host(&self) -> BedHost<'_> {
-        self.bed.host(1)
-    }
-
-    fn secrets(&self, words: &[&str]) {
-        let mut secrets = self.env.command(program());
-        let mut words = words.to_vec();
-        let value = words.iter().position(|word| *word == "--value").map(|at| words.split_off(at));
-        let value = value
-            .map(|value| value.last().copied().unwrap_or_default().to_owned())
-            .unwrap_or_default();
-        let mut child = secrets.args(&words).stdin(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), value.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Ran::new(&output).ends(0);
-    }
-
-    /// The words that every run has here: where the host is, and how whoever installs logs in.
-    fn words(&self, more: &[&str]) -> Vec<String> {
-        let target = format!("web=root@{}", self.host().address());
-        let config = self.env.path("given/ssh_config");
-        if !config.exists() {
-            let key = self.bed.client_key().canonicalize().unwrap();
-            self.env.give(
-                "ssh_config",
-                format!("IdentityFile {}\nIdentitiesOnly yes\n", key.display()),
-            );
-        }
-        let paths = self.env.path("given/paths.json");
-        let own = ["--target", &target, "--ssh-config", &config.display().to_string()];
-        let from = ["--paths", &paths.display().to_string(), "--via", "rescue"];
-        let all = [&["web"][..], more, &own, &from].concat();
-        all.into_iter().map(str::to_owned).collect()
-    }
-
-    fn run(&self, more: &[&str]) -> Ran {
-        let words = self.words(more);
-        self.env.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
-    }
-
-    /// The key of the host, as it is given on the command line.
-    fn key(&self) -> String {
-        let key = HostPublicKey::parse(&self.host().host_key()).unwrap();
-        format!("web={}", key.fingerprint())
-    }
-
-    fn token(&self) -> String {
-        let key = self.key();
-        let shown = self.run(&["--dry-run", "--json", "--installer-key", &key]).ends(0);
-        let shown: Value = serde_json::from_str(&shown.out).unwrap();
-        format!("web={}", shown.pointer("/web/token").unwrap().as_str().unwrap())
-    }
-}
+use crate::installer::{CANARY, Installer};
 
 /// How often somebody has logged in to a host.
 fn logins(host: BedHost<'_>) -> String {
