@@ -4,12 +4,7 @@
 //! The hosts have no disks of their own: what formats is a script that makes a directory the new root, or the host's own
 //! root once more, so that it boots what was installed. Real disks are in the tests of machines.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod checks;
 mod faults;
