@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nixmox_cli::{Exit, Failure};
-use nixmox_deploy::{Goal, Host, Job, Plan, PlannedNode, Provenance, Request, SshFiles, Target};
+use nixmox_deploy::{
+    Goal, HealthCheck, HealthProbe, Host, Job, Plan, PlannedNode, Provenance, Request, SshFiles,
+    Target,
+};
 use nixmox_sops::Identities;
 use nixmox_topology::NodeName;
 
@@ -40,6 +43,9 @@ pub(crate) fn jobs(
     for node in chosen {
         let Some(planned) = plan.nodes.get(node) else { continue };
         let request = request(fleet, plan, how, (node, planned), keys.as_ref())?;
+        if fleet.settings.get(node).is_some_and(|own| own.darwin) {
+            macs_can(node, &request)?;
+        }
         requests.insert(node.clone(), request);
     }
     let lookouts = lookouts(fleet, requests.values())?;
@@ -69,6 +75,23 @@ pub(crate) fn jobs(
         });
     }
     Ok(Work { jobs, _ssh: files })
+}
+
+/// Refuses what is not done on Macs, before anything is touched.
+fn macs_can(node: &NodeName, request: &Request) -> Result<(), Failure> {
+    let unit = |check: &HealthCheck| matches!(check.probe, HealthProbe::UnitActive(_));
+    let what = match request.goal {
+        Goal::Boot => "cannot be told what to boot, but for what it runs",
+        // Its activation has no mode in which it only says what it would do.
+        Goal::DryActivate => "does not say what would change",
+        _ if request.patience.trial.is_some() => "is not rebooted",
+        _ if request.secrets.is_some() => "gets no sealed file and no host key",
+        _ if request.checks.iter().any(unit) => "has no units",
+        _ => return Ok(()),
+    };
+    let message = format!("{node} runs darwin, and {what}");
+    Err(Failure::new(Exit::Config, message)
+        .hint("such nodes can be left out of a selection: '* & !NAME'"))
 }
 
 /// Lists the nodes that checks look from, all of which the fleet has.

@@ -15,11 +15,11 @@ use thiserror::Error;
 pub(crate) use reply::Followed;
 pub use reply::{Last, Order, Phase, Probe, Refusal, Standing};
 
-use crate::{Host, HostError, Output, RemoteCommand, Request, StorePath};
+use crate::{Host, HostError, Os, Output, RemoteCommand, Request, StorePath};
 use reply::Reply;
 
-/// The script, which a person can read on the host as well.
-const SCRIPT: &str = concat!(
+/// What every host gets of the script; what is between these and the end differs.
+const COMMON: &str = concat!(
     include_str!("guard/script/base.sh"),
     include_str!("guard/script/state.sh"),
     include_str!("guard/script/units.sh"),
@@ -32,14 +32,54 @@ const SCRIPT: &str = concat!(
     include_str!("guard/script/commit.sh"),
     include_str!("guard/script/trial.sh"),
     include_str!("guard/script/report.sh"),
-    include_str!("guard/script/main.sh"),
 );
+const MAIN: &str = include_str!("guard/script/main.sh");
+/// What is another way on a Mac: later functions of a shell take the place of earlier ones.
+const DARWIN: &str = include_str!("guard/script/darwin.sh");
 
-static DIGEST: LazyLock<String> = LazyLock::new(|| hex(&Sha256::digest(SCRIPT)));
+static NIXOS_PART: LazyLock<Part> =
+    LazyLock::new(|| Part::new(format!("{COMMON}{MAIN}"), "/run/nixmox"));
+static DARWIN_PART: LazyLock<Part> =
+    LazyLock::new(|| Part::new(format!("{COMMON}{DARWIN}{MAIN}"), "/var/run/nixmox"));
 
 /// Returns the part that runs on hosts, a script for a POSIX shell, for whoever wants to read it first.
-pub fn guard_script() -> &'static str {
-    SCRIPT
+pub fn guard_script(os: Os) -> &'static str {
+    &Part::of(os).script
+}
+
+/// The script for one kind of hosts.
+struct Part {
+    script: String,
+    digest: String,
+    directory: &'static str,
+}
+
+impl Part {
+    fn new(script: String, directory: &'static str) -> Self {
+        let digest = hex(&Sha256::digest(&script));
+        Self { script, digest, directory }
+    }
+
+    fn of(os: Os) -> &'static Self {
+        match os {
+            Os::NixOs => &NIXOS_PART,
+            Os::Darwin => &DARWIN_PART,
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("{}/guard-{}", self.directory, self.digest)
+    }
+
+    /// What puts the script where the timer will look for it.
+    fn installation(&self) -> String {
+        let Self { script, digest, directory } = self;
+        let path = self.path();
+        format!(
+            "mkdir -p {directory} && chmod 0700 {directory} && cat >{path}.new <<'{digest}' &&\n{script}{digest}\n\
+             mv -f {path}.new {path} || exit 1\n"
+        )
+    }
 }
 
 /// How long a short question may take, with a recovery that it may start.
@@ -102,11 +142,12 @@ pub(crate) enum Line {
 pub async fn probe(host: &Host) -> Result<Probe, GuardError> {
     let limited = |command: RemoteCommand| command.timeout(QUESTION).limit(64 << 10);
     // A shell reads a file in larger bites than its standard input.
-    let there = RemoteCommand::new(["sh", &script_path(), "probe"])?;
+    let part = Part::of(host.os());
+    let there = RemoteCommand::new(["sh", &part.path(), "probe"])?;
     let mut output = host.run(&limited(there)).await?;
     // Shells end with statuses of their own when it is not there.
     if !output.success() && output.stdout.is_empty() {
-        output = host.run(&limited(RemoteCommand::script(SCRIPT, ["probe"])?)).await?;
+        output = host.run(&limited(RemoteCommand::script(&part.script, ["probe"])?)).await?;
     }
     Probe::read(&reply(&output)?)
 }
@@ -129,10 +170,11 @@ impl<'a> Guard<'a> {
         request: &Request,
         expected: &StorePath,
     ) -> Result<(), GuardError> {
-        let path = script_path();
+        let part = Part::of(self.host.os());
         let lines = request::lines(request, expected);
-        let verb = format!("exec sh {path} prepare {}", self.transaction);
-        let script = format!("{}{verb} <<'{end}'\n{lines}{end}\n", installation(), end = *DIGEST);
+        let verb = format!("exec sh {} prepare {}", part.path(), self.transaction);
+        let (install, end) = (part.installation(), &part.digest);
+        let script = format!("{install}{verb} <<'{end}'\n{lines}{end}\n");
         let command = RemoteCommand::script(&script, [])?.timeout(Duration::from_secs(120));
         reply(&self.host.run(&command).await?).map(drop)
     }
@@ -157,8 +199,9 @@ impl<'a> Guard<'a> {
     }
 
     pub(crate) async fn recover(&self) -> Result<Standing, GuardError> {
-        let path = script_path();
-        let script = format!("{}exec sh {path} recover {}", installation(), self.transaction);
+        let part = Part::of(self.host.os());
+        let (install, path) = (part.installation(), part.path());
+        let script = format!("{install}exec sh {path} recover {}", self.transaction);
         let command = RemoteCommand::script(&script, [])?.timeout(QUESTION);
         Standing::read(&reply(&self.host.run_fresh(&command).await?)?)
     }
@@ -198,7 +241,7 @@ impl<'a> Guard<'a> {
     }
 
     fn verb(&self, verb: &str, arguments: &[&str]) -> Result<RemoteCommand, GuardError> {
-        let path = script_path();
+        let path = Part::of(self.host.os()).path();
         let words = ["sh", &path, verb, self.transaction.as_str()];
         let command = RemoteCommand::new(words.into_iter().chain(arguments.iter().copied()))?;
         Ok(command.timeout(QUESTION).limit(1 << 20))
@@ -208,27 +251,16 @@ impl<'a> Guard<'a> {
 /// Asks what activating a system would change; the lines come from the host.
 pub(crate) async fn dry_activate(host: &Host, toplevel: &StorePath) -> Result<Output, GuardError> {
     let arguments = ["dry", "none", toplevel.as_str()];
-    let command = RemoteCommand::script(SCRIPT, arguments)?.timeout(Duration::from_secs(330));
+    let script = guard_script(host.os());
+    let command = RemoteCommand::script(script, arguments)?.timeout(Duration::from_secs(330));
     Ok(host.run(&command).await?)
 }
 
 /// Keeps a system from being collected.
 pub(crate) async fn push(host: &Host, toplevel: &StorePath) -> Result<(), GuardError> {
-    let command = RemoteCommand::script(SCRIPT, ["push", "none", toplevel.as_str()])?;
+    let script = guard_script(host.os());
+    let command = RemoteCommand::script(script, ["push", "none", toplevel.as_str()])?;
     reply(&host.run(&command).await?).map(drop)
-}
-
-fn script_path() -> String {
-    format!("/run/nixmox/guard-{}", *DIGEST)
-}
-
-/// What puts the script where the timer will look for it.
-fn installation() -> String {
-    let (path, end) = (script_path(), &*DIGEST);
-    format!(
-        "mkdir -p /run/nixmox && chmod 0700 /run/nixmox && cat >{path}.new <<'{end}' &&\n{SCRIPT}{end}\n\
-         mv -f {path}.new {path} || exit 1\n"
-    )
 }
 
 fn reply(output: &Output) -> Result<Reply, GuardError> {

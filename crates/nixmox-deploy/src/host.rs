@@ -16,7 +16,7 @@ use tokio::time::timeout;
 pub use command::{Output, RemoteCommand};
 pub use error::HostError;
 
-use crate::{Address, SshFiles, Target};
+use crate::{Address, Os, SshFiles, Target};
 use connection::Connection;
 
 /// How long a connection may take, all in all.
@@ -28,6 +28,7 @@ pub struct Host {
     node: NodeName,
     address: Option<Address>,
     sudo: bool,
+    os: Os,
     way: Way,
 }
 
@@ -51,12 +52,13 @@ impl Host {
     pub fn ssh(target: &Target, files: Arc<SshFiles>) -> Self {
         let way = Way::Ssh(Box::new(Ssh { files, shared: Mutex::new(None) }));
         let address = Some(target.address.clone());
-        Self { node: target.node.clone(), address, sudo: target.use_remote_sudo, way }
+        let (sudo, os) = (target.use_remote_sudo, target.os);
+        Self { node: target.node.clone(), address, sudo, os, way }
     }
 
     /// Makes a host of this machine itself.
     pub fn local(node: NodeName, sudo: bool) -> Self {
-        Self { node, address: None, sudo, way: Way::Local }
+        Self { node, address: None, sudo, os: Os::NixOs, way: Way::Local }
     }
 
     /// Returns where it is; `None` for this machine itself.
@@ -67,6 +69,11 @@ impl Host {
     /// Returns which node it is.
     pub fn node(&self) -> &NodeName {
         &self.node
+    }
+
+    /// Returns which system it runs.
+    pub fn os(&self) -> Os {
+        self.os
     }
 
     /// Tells whether commands go through `sudo`.
@@ -155,7 +162,17 @@ impl Host {
     /// The command as one line for whatever shell the user has on the host.
     fn shell_line(&self, command: &RemoteCommand) -> String {
         let sudo = if self.sudo { "sudo -n -- " } else { "" };
-        format!("{sudo}{}", command.line())
+        format!("{sudo}{}{}", self.path(), command.line())
+    }
+
+    /// What has to stand in front of commands so that they are found: on a Mac, sh and sudo do not know where Nix is.
+    pub(crate) fn path(&self) -> &'static str {
+        match self.os {
+            Os::NixOs => "",
+            Os::Darwin => {
+                "env PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "
+            }
+        }
     }
 
     fn local_program(&self, command: &RemoteCommand) -> Vec<OsString> {

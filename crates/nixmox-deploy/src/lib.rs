@@ -84,4 +84,4 @@ pub use select::{Labels, MAX_SELECTOR, Selector, SelectorError};
 pub use ssh_config::{SshFiles, SshFilesError, SshSettings, Trust};
 pub use ssh_option::SshOption;
 pub use store_path::{StorePath, StorePathError};
-pub use target::{Address, Target, TargetError, UserName};
+pub use target::{Address, Os, Target, TargetError, UserName};

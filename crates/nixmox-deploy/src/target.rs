@@ -17,6 +17,8 @@ const MAX_USER: usize = 32;
 /// A node and how to reach it.
 #[derive(Debug, Clone)]
 pub struct Target {
+    /// Which system runs there.
+    pub os: Os,
     /// Which node it is; its host key is looked up under this name, whatever the address is.
     pub node: NodeName,
     /// Where it is.
@@ -36,9 +38,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// Makes a target with ssh's own settings and no known key.
+    /// Makes a target that runs NixOS, with ssh's own settings and no known key.
     pub fn new(node: NodeName, address: Address) -> Self {
         Self {
+            os: Os::NixOs,
             node,
             address,
             user: None,
@@ -49,6 +52,16 @@ impl Target {
             host_keys: Vec::new(),
         }
     }
+}
+
+/// Which system a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Os {
+    /// NixOS.
+    #[default]
+    NixOs,
+    /// macOS with nix-darwin.
+    Darwin,
 }
 
 /// A DNS name, an IPv4 or an IPv6 address.

@@ -5,41 +5,14 @@
 
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
-use std::fs;
-use std::process::Command;
+mod guard;
 
-use nixmox_deploy::guard_script;
+use nixmox_deploy::Os;
 
-/// Runs a scenario under each shell; it has to end with 0.
+/// Runs a scenario under the shells that hosts have.
 #[track_caller]
 fn holds(scenario: &str) {
-    for shell in ["dash", "busybox"] {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let at = |name: &str| directory.path().join(name);
-        fs::write(at("guard"), guard_script()).expect("writable");
-        let prelude = include_str!("guard/prelude.sh");
-        fs::write(at("scenario"), format!("{prelude}\n{scenario}")).expect("writable");
-        let mut sandbox = Command::new("bwrap");
-        sandbox.args("--unshare-pid --unshare-ipc --die-with-parent --new-session".split(' '));
-        // Debian names awk by way of the second.
-        sandbox.args(
-            "--ro-bind /usr /usr --ro-bind-try /etc/alternatives /etc/alternatives".split(' '),
-        );
-        sandbox.args("--proc /proc --dev /dev".split(' '));
-        for link in ["bin", "sbin", "lib", "lib64"] {
-            sandbox.args(["--symlink", &format!("usr/{link}"), &format!("/{link}")]);
-        }
-        for own in ["/run", "/nix", "/var", "/tmp", "/boot"] {
-            sandbox.args(["--tmpfs", own]);
-        }
-        sandbox.arg("--ro-bind").arg(directory.path()).arg("/given");
-        sandbox.args(["timeout", "120", "dash", "/given/scenario", shell, "/given/guard"]);
-        let output = sandbox.output().expect("bwrap cannot be run");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{shell}: {said}{complained}");
-        assert_eq!(complained, "", "{shell}");
-    }
+    guard::holds(Os::NixOs, ["dash", "busybox"], include_str!("guard/prelude.sh"), scenario);
 }
 
 #[test]
@@ -377,10 +350,5 @@ fn a_system_that_is_against_it_is_not_begun() {
 
 #[test]
 fn shellcheck_has_nothing_to_say() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("guard.sh");
-    fs::write(&path, guard_script()).expect("writable");
-    let output = Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output();
-    let output = output.expect("shellcheck cannot be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    guard::is_clean(Os::NixOs, "");
 }

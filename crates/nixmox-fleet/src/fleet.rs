@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{
-    Address, HealthCheck, Labels, Place, Selector, SelectorError, SshOption, Target, UserName,
+    Address, HealthCheck, Labels, Os, Place, Selector, SelectorError, SshOption, Target, UserName,
 };
 use nixmox_secrets::Fleet as Repository;
 use nixmox_secrets::store::RelPath;
@@ -110,6 +110,7 @@ impl Fleet {
             None => (None, written.as_str()),
         };
         let mut target = Target::new(node.clone(), Address::parse(host).map_err(wrong)?);
+        target.os = if own.darwin { Os::Darwin } else { Os::NixOs };
         target.user = user.map(UserName::parse).transpose().map_err(wrong)?;
         let words = own.ssh_opts.iter().map(String::as_str);
         target.ssh_options = SshOption::parse_arguments(words).map_err(wrong)?;

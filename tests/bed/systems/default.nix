@@ -6,6 +6,7 @@
 #   nodes    settings of single nodes, over the default; other names are added
 # The settings are the arguments of mkSystem in ./lib.nix, for example
 #   { "variant": "hang", "revision": 7 }
+# or with { "os": "darwin" } those of mkDarwin.
 {
   nodesFile ? ./nodes.json,
   # made by tests/bed/build.sh; fleets have a copy beside them
@@ -24,17 +25,28 @@ let
   numbered = builtins.genList (i: "node${toString (i + 1)}") (fleet.count or 0);
   names = numbered ++ builtins.attrNames (builtins.removeAttrs (fleet.nodes or { }) numbered);
 
-  nixosConfigurations = builtins.listToAttrs (
-    map (name: {
-      inherit name;
-      value = lib.mkSystem (
-        { inherit name; } // (fleet.default or { }) // (fleet.nodes.${name} or { })
-      );
-    }) names
-  );
-  toplevels = builtins.mapAttrs (_: node: node.config.system.build.toplevel) nixosConfigurations;
+  settings = name: { inherit name; } // (fleet.default or { }) // (fleet.nodes.${name} or { });
+  isDarwin = name: (settings name).os or "nixos" == "darwin";
+  configurations =
+    make: wanted:
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = make (settings name);
+      }) (builtins.filter wanted names)
+    );
+  nixosConfigurations = configurations lib.mkSystem (name: !isDarwin name);
+  darwinConfigurations = configurations lib.mkDarwin isDarwin;
+  toplevels =
+    builtins.mapAttrs (_: node: node.config.system.build.toplevel) nixosConfigurations
+    // builtins.mapAttrs (_: node: node.system) darwinConfigurations;
 in
 {
-  inherit lib nixosConfigurations toplevels;
+  inherit
+    lib
+    nixosConfigurations
+    darwinConfigurations
+    toplevels
+    ;
   all = lib.linkFarm "fleet" toplevels;
 }

@@ -7,7 +7,7 @@
       fleet = import ./. { };
     in
     {
-      inherit (fleet) nixosConfigurations lib;
+      inherit (fleet) nixosConfigurations darwinConfigurations lib;
       packages.x86_64-linux = fleet.toplevels // {
         # Every node's system at once, as a farm of links.
         all = fleet.all;

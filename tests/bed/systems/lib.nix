@@ -615,6 +615,89 @@ let
       options = { };
     };
 
+  # A system with the layout of nix-darwin's, for a host that says that it is a Mac: it has `activate`, and neither
+  # `switch-to-configuration` nor what only Linux has. Its programs are those of a Mac where they differ from GNU's.
+  mkDarwin =
+    {
+      name,
+      # ok, fails, hangs or no-keys
+      variant ? "ok",
+      revision ? 1,
+      ...
+    }@args:
+    let
+      usr = unpack "userland";
+      keys = if variant == "no-keys" then [ ] else args.authorizedKeys or authorizedKeys;
+      onlyLinux = script "only-linux" ''
+        echo "''${0##*/} $*" >>/var/log/only-linux
+        echo "''${0##*/}: command not found" >&2
+        exit 127
+      '';
+      move = script "mv" ''
+        case $1 in
+        -*T*) exec ${onlyLinux} "$@" ;;
+        esac
+        exec ${tools}/bin/mv "$@"
+      '';
+      unameProgram = script "uname" "echo Darwin";
+      sysctl = script "sysctl" ''
+        case "$*" in
+        "-n kern.bootsessionuuid") ${tools}/bin/cat /proc/sys/kernel/random/boot_id ;;
+        "-n kern.boottime")
+          read -r up _ </proc/uptime
+          echo "{ sec = $(($(${tools}/bin/date +%s) - ''${up%.*})), usec = 0 } some day"
+          ;;
+        *) exit 1 ;;
+        esac
+      '';
+    in
+    {
+      system =
+        run "darwin-system-${name}-${variant}.${toString revision}"
+          {
+            inherit
+              usr
+              onlyLinux
+              move
+              unameProgram
+              sysctl
+              ;
+            activate = ''
+              #!${tools}/bin/busybox sh
+              set -e
+              PATH=${tools}/bin
+              [ "$(id -u)" = 0 ] || { echo "must be run as root" >&2; exit 2; }
+              echo "activate @out@" >>/var/log/darwin.log
+              echo "setting up /etc..." >&2
+              ${
+                {
+                  fails = "echo 'this activation fails' >&2; exit 1";
+                  hangs = "sleep 100000";
+                }
+                .${variant} or ""
+              }
+              for user in root deploy; do
+                rm -f /etc/ssh/authorized_keys.d/$user
+                printf %s ${quote (concatStringsSep "" (map (key: key + "\n") keys))} >/etc/ssh/authorized_keys.d/$user
+              done
+              ln -sfn @out@ /run/current-system
+            '';
+          }
+          ''
+            mkdir -p $out/sw/bin
+            ln -sf $usr/usr/sbin/* $usr/usr/bin/* $out/sw/bin/
+            for program in flock setsid timeout sha256sum systemctl systemd-run ip realpath; do
+              ln -sf $onlyLinux $out/sw/bin/$program
+            done
+            ln -sf $move $out/sw/bin/mv
+            ln -sf $unameProgram $out/sw/bin/uname
+            ln -sf $sysctl $out/sw/bin/sysctl
+            printf '%s\n' "$activate" | sed "s|@out@|$out|g" >$out/activate
+            chmod 555 $out/activate
+            printf %s $out >$out/systemConfig
+          '';
+    };
+
   linkFarm =
     name: entries:
     run name { } (
@@ -624,6 +707,7 @@ in
 {
   inherit
     mkSystem
+    mkDarwin
     variants
     tools
     linkFarm

@@ -56,7 +56,7 @@ impl Nix {
                 command.arg("--substitute-on-destination");
             }
             self.configure(&mut command).arg("--to");
-            command.arg(format!("ssh://{}{}", host.node(), chroot.query(host.uses_sudo())));
+            command.arg(format!("ssh://{}{}", host.node(), chroot.query(host)));
             command.arg(path.as_str()).env("NIX_SSHOPTS", options);
             match run("nix copy", &mut command, lines).await {
                 Ok(_) => return Ok(()),
@@ -113,15 +113,18 @@ pub enum Chroot {
 
 impl Chroot {
     /// Whoever may become root there need not be trusted by its Nix as well.
-    fn query(self, sudo: bool) -> &'static str {
-        match (self, sudo) {
-            (Self::None, false) => "",
-            (Self::None, true) => "?remote-program=sudo%20-n%20nix-store",
-            (Self::Mnt, false) => "?remote-store=local%3Froot=%2Fmnt",
-            (Self::Mnt, true) => {
-                "?remote-program=sudo%20-n%20nix-store&remote-store=local%3Froot=%2Fmnt"
-            }
+    fn query(self, host: &Host) -> String {
+        let sudo = if host.uses_sudo() { "sudo -n " } else { "" };
+        let program = format!("{sudo}{}", host.path());
+        let mut query = Vec::new();
+        if !program.is_empty() {
+            query.push(format!("remote-program={program}nix-store").replace(' ', "%20"));
         }
+        if self == Self::Mnt {
+            query.push("remote-store=local%3Froot=%2Fmnt".to_owned());
+        }
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{mark}{}", query.join("&"))
     }
 }
 

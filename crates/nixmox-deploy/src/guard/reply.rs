@@ -302,13 +302,13 @@ pub enum Refusal {
         current: String,
     },
     /// The new system is not on the host.
-    #[error("{path} is not on the host, or is no NixOS system")]
+    #[error("{path} is not on the host, or cannot be activated there")]
     Missing {
         /// The path.
         path: String,
     },
-    /// What runs is not NixOS, so there is no way back to it.
-    #[error("{current} cannot be gone back to: it is no NixOS system")]
+    /// What runs cannot be activated, so there is no way back to it.
+    #[error("{current} cannot be gone back to: it is no system that can be activated")]
     NotNixos {
         /// What runs.
         current: String,

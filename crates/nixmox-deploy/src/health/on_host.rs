@@ -1,7 +1,7 @@
 //! Checks on the host itself, or on another one.
 
 use super::{HealthCheck, HealthProbe, in_url};
-use crate::{Address, Host, RemoteCommand};
+use crate::{Address, Host, Os, RemoteCommand};
 
 /// Runs the check as a script of a host's shell; it passes when the script ends with 0. What is looked at is at `target`,
 /// or the host itself.
@@ -9,7 +9,11 @@ pub(super) async fn passes(on: &Host, check: &HealthCheck, target: Option<&Addre
     let seconds = check.timeout.as_secs().max(1);
     // What is checked is quoted, and reaches no shell but the one that reads this script.
     let body = quoted(&body(&check.probe, target));
-    let script = format!("exec timeout -k 1 {seconds} sh -c {body}\n");
+    let script = match on.os() {
+        Os::NixOs => format!("exec timeout -k 1 {seconds} sh -c {body}\n"),
+        // A Mac has no such program. What takes too long is ended with its connection.
+        Os::Darwin => format!("exec sh -c {body}\n"),
+    };
     let Ok(command) = RemoteCommand::script(&script, []) else { return false };
     let command = command.timeout(check.timeout).limit(64 << 10);
     on.run(&command).await.is_ok_and(|output| output.success())

@@ -75,7 +75,7 @@ is_accepted() {
 restore_pointers() {
     if fact init && [ -n "$value" ] && [ "$(init_link)" != "$value" ]; then
         note "the activation moved /sbin/init; it goes back to $value"
-        ln -sfn "$value" /sbin/init.nixmox && mv -fT /sbin/init.nixmox /sbin/init && to_disk /sbin
+        ln -sfn "$value" /sbin/init.nixmox && move_link /sbin/init.nixmox /sbin/init && to_disk /sbin
     fi
     fact profile || value=
     if [ -n "$value" ] && [ "$(readlink "$profile")" != "$value" ]; then

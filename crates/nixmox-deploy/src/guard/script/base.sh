@@ -103,6 +103,11 @@ keep() {
     cat >"$1.new" && to_disk "$1.new" && mv -f "$1.new" "$1" && to_disk "${1%/*}"
 }
 
+# move_link FROM TO -- at once, also when there is a link already.
+move_link() {
+    mv -fT "$1" "$2"
+}
+
 # in_time SECONDS COMMAND... -- ends it and what it started when it takes longer.
 in_time() {
     _seconds=$1

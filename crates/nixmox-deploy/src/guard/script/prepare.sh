@@ -29,7 +29,7 @@ prepare() {
         rm -rf "$dir"
         refuse "$refused" "$detail"
     }
-    ln -sfn "txn/$txn" "$state/last.new" && mv -fT "$state/last.new" "$state/last" && to_disk "$state"
+    ln -sfn "txn/$txn" "$state/last.new" && move_link "$state/last.new" "$state/last" && to_disk "$state"
     write_facts | keep "$dir/facts"
     use_old_tools
     forget_old_transactions
@@ -119,7 +119,7 @@ forget_old_transactions() {
 
 # root NAME PATH -- keeps it from being collected.
 root() {
-    ln -sfn "$2" "$roots/$txn-$1.new" && mv -fT "$roots/$txn-$1.new" "$roots/$txn-$1"
+    ln -sfn "$2" "$roots/$txn-$1.new" && move_link "$roots/$txn-$1.new" "$roots/$txn-$1"
 }
 
 drop_roots() {

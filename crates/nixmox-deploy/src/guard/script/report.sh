@@ -92,7 +92,7 @@ dry() {
 push() {
     [ -e "$1" ] || refuse missing "$1"
     mkdir -p "$roots"
-    ln -sfn "$1" "$roots/pushed.new" && mv -fT "$roots/pushed.new" "$roots/pushed"
+    ln -sfn "$1" "$roots/pushed.new" && move_link "$roots/pushed.new" "$roots/pushed"
     say pushed "$1"
 }
 
@@ -132,7 +132,7 @@ recover_one() {
     fi
     fact old || value=
     old=$value
-    if [ "$(current_system)" = "$old" ]; then
+    if is_whole; then
         [ "$phase" != trying ] || enter trying not-booted
         restore_secrets
         restore_profile
@@ -145,6 +145,11 @@ recover_one() {
     else
         go_back rebooted
     fi
+}
+
+# is_whole -- whether a machine that has booted is all of its old system again.
+is_whole() {
+    [ "$(current_system)" = "$old" ]
 }
 
 # Whether some timer is still to come.

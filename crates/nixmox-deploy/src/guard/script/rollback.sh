@@ -85,9 +85,8 @@ reactivate() {
     if [ "$(current_system)" = "$old" ] && [ ! -e "$dir/touched" ]; then
         return 0
     fi
-    note "$old/bin/switch-to-configuration $1"
     _status=0
-    in_time "$value" "$old/bin/switch-to-configuration" "$1" || _status=$?
+    go_to "$value" "$old" "$1" || _status=$?
     note "it ended with $_status"
     [ "$(current_system)" = "$old" ] || return 1
     # 4: units failed. They may have failed before as well.
@@ -99,6 +98,12 @@ reactivate() {
         note "nobody can reach this host: $cut_off"
         return 1
     fi
+}
+
+# go_to SECONDS SYSTEM ACTION
+go_to() {
+    note "$2/bin/switch-to-configuration $3"
+    in_time "$1" "$2/bin/switch-to-configuration" "$3"
 }
 
 # Only what we set ourselves is taken back.
@@ -127,7 +132,7 @@ restore_boot() {
     [ -x "$value/bin/switch-to-configuration" ] || value=$old
     _boots=$value
     asked rollback || value=300
-    in_time "$value" "$_boots/bin/switch-to-configuration" boot
+    go_to "$value" "$_boots" boot
 }
 
 end_rollback() {

@@ -52,7 +52,7 @@ tried() {
 # point_profile LINK -- has the profile name a generation that is there.
 point_profile() {
     [ "$(readlink "$profile")" != "$1" ] || return 0
-    ln -sfn "$1" "$profile.nixmox" && mv -fT "$profile.nixmox" "$profile" && to_disk "${profile%/*}"
+    ln -sfn "$1" "$profile.nixmox" && move_link "$profile.nixmox" "$profile" && to_disk "${profile%/*}"
 }
 
 # drop_generation LINK -- takes a generation away that was only tried.

@@ -13,14 +13,21 @@ own_shell() {
     command -v sh
 }
 
+# detached NAME WORD... -- in a session of its own, which its first process names.
+detached() {
+    _file=$run/$(unit "$1").pid
+    shift
+    setsid "$@" </dev/null >>"$dir/log" 2>&1 8>&- &
+    printf '%s\n' $! >"$_file"
+}
+
 # arm NAME SECONDS VERB -- has the first process call VERB later, whatever becomes of everything else.
 arm() {
     if with_systemd; then
         systemd-run --quiet --unit="$(unit "$1")" --on-active="${2}s" --timer-property=AccuracySec=1s \
             --property=KillMode=process --collect -- "$(own_shell)" "$guard" "$3" "$txn" 8>&- >>"$dir/log" 2>&1
     else
-        setsid "$(own_shell)" "$guard" later "$txn" "$2" "$3" "$1" </dev/null >>"$dir/log" 2>&1 8>&- &
-        printf '%s\n' $! >"$run/$(unit "$1").pid"
+        detached "$1" "$(own_shell)" "$guard" later "$txn" "$2" "$3" "$1"
     fi
 }
 
@@ -42,8 +49,7 @@ launch() {
             ${4:+--property="ExecStopPost=$5 $guard $4 $txn"} \
             -- "$5" "$guard" "$3" "$txn" 8>&- >>"$dir/log" 2>&1
     else
-        setsid "$(own_shell)" "$guard" bounded "$txn" "$2" "$3" "${4:-}" "$1" </dev/null >>"$dir/log" 2>&1 8>&- &
-        printf '%s\n' $! >"$run/$(unit "$1").pid"
+        detached "$1" "$(own_shell)" "$guard" bounded "$txn" "$2" "$3" "${4:-}" "$1"
     fi
 }
 
@@ -99,6 +105,8 @@ later() {
 bounded() {
     _last=$5
     _status=0
+    # shellcheck disable=SC2034  # where a Mac finds what `in_time` has started
+    group=$run/$(unit "$6").group
     # In the foreground, or it would be in a group of its own that nobody kills.
     in_time "$3" "$(own_shell)" "$guard" "$4" "$txn" || _status=$?
     # The number of the session stays: whatever it has left is killed before anything else is done.
