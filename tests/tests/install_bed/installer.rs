@@ -97,7 +97,7 @@ impl Installer {
 
     /// Builds the system as it is set now, which every later run installs; returns it.
     pub(crate) fn builds(&self) -> String {
-        let toplevel = self.systems.build()["web"].clone();
+        let toplevel = self.systems.build().remove("web").unwrap();
         let format = self.script("disks", &self.format);
         // What is mounted again is not formatted.
         let mount = self.format.lines().filter(|line| !line.starts_with("echo"));
@@ -177,7 +177,7 @@ impl Installer {
             let said: Value = serde_json::from_str(&line).unwrap();
             out.push_str(&line);
             out.push('\n');
-            let Some(phase) = said["phase"].as_str() else { continue };
+            let Some(phase) = said.get("phase").and_then(Value::as_str) else { continue };
             if begins(phase) == Then::Killed {
                 let group = format!("-{}", child.id());
                 let mut kill = Command::new("kill");

@@ -114,6 +114,7 @@ impl<'a> Installation<'a> {
             }
         }
         let err = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+        child.wait().unwrap();
         panic!("it did not come to {phase}: {said:#?} {err}");
     }
 
