@@ -30,7 +30,7 @@ pub struct Survey {
 ///
 /// # Errors
 ///
-/// Those of reaching it, as [`install`] has them.
+/// Those of reaching it, as [`install`](crate::install) has them.
 pub async fn survey(order: &Order, context: &Context) -> Result<Survey, InstallError> {
     let remembered = context.memories.read(&order.node)?;
     Work::new(order, context, remembered).look().await
