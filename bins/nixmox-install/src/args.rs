@@ -185,7 +185,7 @@ pub(crate) struct Iso {
     /// A public key that may log in to the installer as root; may be given several times.
     #[arg(long, value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) client_key: Vec<PathBuf>,
-    /// Where the keys are written; without it NODE-installer.
+    /// Where the keys are written, outside of the repository; without it a directory of your own state.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 }

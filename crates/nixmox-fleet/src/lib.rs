@@ -26,7 +26,7 @@ mod view;
 pub use advice::causes;
 pub use flake::{cache, configurations, nix, refused};
 pub use fleet::Fleet;
-pub use run::{deployer, new_run, runs, runtime};
+pub use run::{deployer, new_run, runs, runtime, state};
 pub use sealed::{check_sealed, host_keys, secret_files};
 pub use settings::{Install, Settings};
 pub use ssh::{hosts, includes, ssh_files};

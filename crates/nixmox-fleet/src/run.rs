@@ -17,9 +17,7 @@ pub fn runs(named: Option<&Path>, program: &str, root: &Path) -> Result<Runs, Fa
     if let Some(directory) = named {
         return Ok(Runs::new(directory));
     }
-    let set = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let state = set.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
-    let state = state.ok_or_else(|| {
+    let state = state().ok_or_else(|| {
         Failure::new(Exit::Usage, "there is no home directory to keep runs in")
             .hint("name a directory: --runs DIR")
     })?;
@@ -27,7 +25,14 @@ pub fn runs(named: Option<&Path>, program: &str, root: &Path) -> Result<Runs, Fa
     let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());
     let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or("fleet");
-    Ok(Runs::new(state.join("nixmox").join(program).join(format!("{name}-{digest}"))))
+    Ok(Runs::new(state.join(program).join(format!("{name}-{digest}"))))
+}
+
+/// Returns the directory of what the programs keep of their own; none without a home directory.
+pub fn state() -> Option<PathBuf> {
+    let set = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let state = set.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
+    Some(state.join("nixmox"))
 }
 
 /// Makes the name of a run that begins now.

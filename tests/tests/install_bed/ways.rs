@@ -1,14 +1,39 @@
 //! Other ways in: systems that machines build themselves, phases that are begun with again, containers of Proxmox.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use nixmox_hostkey::HostPublicKey;
-use nixmox_tests::{Ran, nix};
+use nixmox_tests::{Ran, TestEnv, install_program, nix};
 use serde_json::{Value, json};
 
 use crate::installer::{CANARY, Installer, Then};
+
+/// The keys of an installer are secret, and what is in a fleet may be copied where everybody reads it.
+#[test]
+fn the_keys_of_an_installer_stay_out_of_the_fleet() {
+    let env = TestEnv::of(install_program());
+    fs::create_dir_all(env.path("fleet/nodes/web")).unwrap();
+    fs::write(env.path("fleet/nodes/web/node.nix"), "{ }").unwrap();
+    let client = env.give("client.pub", "ssh-ed25519 AAAA somebody\n");
+    let iso = |words: &[&str]| env.run(&[&["iso", "--client-key", &client], words].concat());
+    let said = iso(&["web", "--dir", "keys"]).ends(2);
+    assert!(said.err.contains("keys lies in the fleet"), "{said:#?}");
+    let said = iso(&["wev"]).ends(2);
+    assert!(said.err.contains("did you mean web?"), "{said:#?}");
+    iso(&["web", "--dir", "../elsewhere"]).ends(0);
+    iso(&["web"]).ends(0);
+    let keys = env.path("home/.local/state/nixmox/installers/web/initrd-keys");
+    assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = fs::read(&keys).unwrap();
+    // An installer may have them already.
+    iso(&["web"]).ends(3);
+    assert_eq!(fs::read(&keys).unwrap(), before);
+    let fleet: Vec<_> = fs::read_dir(env.path("fleet")).unwrap().collect();
+    assert_eq!(fleet.len(), 1, "{fleet:?}");
+}
 
 #[test]
 fn a_machine_may_build_its_system_itself() {

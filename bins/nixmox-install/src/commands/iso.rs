@@ -1,11 +1,13 @@
 //! Installers whose key is known before they are booted.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nixmox_cli::{Exit, Failure};
+use nixmox_fleet::Fleet;
 use nixmox_hostkey::HostKey;
 use nixmox_install::installer_keys;
 use nixmox_topology::NodeName;
@@ -16,10 +18,10 @@ use crate::args::{Args, Iso};
 
 /// Makes the keys of one machine's installer, and says how they come to it.
 pub(crate) fn iso(args: &Args, iso: &Iso) -> Result<Exit, Failure> {
-    let node = NodeName::parse(&iso.node).map_err(|e| Failure::from_error(Exit::Usage, e))?;
+    let node = node(args, &iso.node)?;
     let allowed: Vec<String> =
         iso.client_key.iter().map(|file| client(file)).collect::<Result<_, _>>()?;
-    let directory = iso.dir.clone().unwrap_or_else(|| PathBuf::from(format!("{node}-installer")));
+    let directory = directory(iso, &node)?;
     let key = HostKey::generate(&mut OsRng);
     let print = key.public().fingerprint();
     let initrd = directory.join("initrd-keys");
@@ -41,6 +43,38 @@ pub(crate) fn iso(args: &Args, iso: &Iso) -> Result<Exit, Failure> {
         words(&node, &print, &initrd)
     };
     super::print(text.as_bytes()).map(|()| Exit::Ok)
+}
+
+/// Reads the name of a node; in a fleet it is one of the fleet's.
+fn node(args: &Args, name: &str) -> Result<NodeName, Failure> {
+    let node = NodeName::parse(name).map_err(|e| Failure::from_error(Exit::Usage, e))?;
+    let here = std::env::current_dir().unwrap_or_default();
+    if args.repo.is_some() || nixmox_secrets::find(&here).is_some() {
+        Fleet::open(args.repo.as_deref(), &BTreeSet::new())?.select(&[node.to_string()])?;
+    }
+    Ok(node)
+}
+
+/// Chooses where the keys are written: not where Nix copies what it finds into its store, which everybody may read.
+fn directory(iso: &Iso, node: &NodeName) -> Result<PathBuf, Failure> {
+    let Some(named) = &iso.dir else {
+        let own = nixmox_fleet::state().map(|state| state.join("installers").join(node.as_ref()));
+        return own.ok_or_else(|| {
+            Failure::new(Exit::Usage, "there is no home directory to keep keys in")
+                .hint("name a directory: --dir DIR")
+        });
+    };
+    let whole = std::path::absolute(named).unwrap_or_else(|_| named.clone());
+    // What is there of it, as it really is.
+    let above = whole.ancestors().find_map(|above| above.canonicalize().ok());
+    match above.as_deref().and_then(nixmox_secrets::find) {
+        Some(fleet) => {
+            let message = format!("{} lies in the fleet {}", named.display(), fleet.display());
+            let hint = "Nix copies what a flake has into its store, which everybody may read: name another --dir";
+            Err(Failure::new(Exit::Usage, message).hint(hint))
+        }
+        None => Ok(named.clone()),
+    }
 }
 
 fn words(node: &NodeName, print: &str, initrd: &Path) -> String {
