@@ -75,6 +75,43 @@ fn secrets_are_there_for_the_activation_and_are_swapped_back() {
     assert_eq!(only_new.activate_there(1, &switch(&system)).unwrap(), Outcome::Unchanged);
 }
 
+/// Which units use a changed secret is what sops-nix knows, not the deployer: its activation asks the switch to restart
+/// them. Here an activation does so in its place, and the switch as NixOS's does.
+#[test]
+fn units_that_use_a_changed_secret_are_restarted_also_on_the_way_back() {
+    let bed = Bed::up(1);
+    let host = bed.host(1);
+    let directory = TempDir::new().unwrap();
+    let fleet = Fleet::new(directory.path(), 1);
+    let asks = format!(
+        "cmp -s {SEALED} /var/used || echo testbed-app.service >>/run/nixos/activation-restart-list; \
+         cp {SEALED} /var/used"
+    );
+    fleet.set("node1", "activationScripts", json!({ "asks": asks }));
+    let system = fleet.build().remove("node1").unwrap();
+    let (key, public) = new_key(&directory);
+    let deployer = Deployer::with(&bed, "", |target| target.host_keys.push(public));
+    let run = || host.sh("systemctl show -P InvocationID testbed-app");
+
+    deployer.activate(1, &with_secrets(&system, "first", &key)).unwrap();
+    let first = run();
+    deployer.activate_there(1, &with_secrets(&system, "first", &key)).unwrap();
+    assert_eq!(run(), first, "nothing has changed for it");
+    let outcome = deployer.activate_there(1, &with_secrets(&system, "second", &key)).unwrap();
+    assert!(matches!(outcome, Outcome::Activated { .. }), "{outcome:?}");
+    let second = run();
+    assert_ne!(second, first, "its secret has changed");
+
+    let mut unhealthy = with_secrets(&system, "third", &key);
+    let asks_for_it = HealthProbe::Command("grep -q second /var/used".into());
+    unhealthy.checks =
+        vec![HealthCheck { retries: 1, ..HealthCheck::new("it", asks_for_it, Vantage::Host) }];
+    let outcome = deployer.activate_there(1, &unhealthy).unwrap();
+    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+    assert_eq!(read(host, "/var/used"), "second");
+    assert_ne!(run(), second, "it used the third for a while");
+}
+
 #[test]
 fn a_power_cut_brings_the_old_secrets_back_with_the_old_system() {
     let bed = Bed::up(1);

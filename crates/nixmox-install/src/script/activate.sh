@@ -81,6 +81,12 @@ inside() {
 # tell_nix SYSTEM -- its Nix hears of paths that came as an archive.
 tell_nix() {
     [ -e "$registration" ] || return 0
+    # A link of a system leads to a path of the store, which is not here but in the new root.
+    case $(readlink "$root$1/sw" 2>/dev/null) in
+    /*) _sw=$root$(readlink "$root$1/sw") ;;
+    *) _sw=$root$1/sw ;;
+    esac
+    [ -e "$_sw/bin/nix-store" ] || [ -L "$_sw/bin/nix-store" ] || return 0
     mkdir -p "$root/nix/var/nix/db"
     env -i PATH="$_path" "$_chroot" "$root" "$1/sw/bin/nix-store" --load-db <"$registration" || {
         echo "the new system's Nix does not take the list of its paths"

@@ -95,10 +95,9 @@ unpack() {
     mkdir -p "$1/nix/store" && tar -x -C "$1" -f -
 }
 
-# register SYSTEM -- what the new system's own Nix has to know of its paths comes over standard input. It is told once the
+# register -- what the new system's own Nix has to know of its paths comes over standard input. It is told once the
 # system is activated: not before that does everything in it run.
 register() {
-    [ -e "$root$1/sw/bin/nix-store" ] || [ -L "$root$1/sw/bin/nix-store" ] || return 0
     cat >"$registration.new" || return 1
     to_disk "$registration.new"
     mv -f "$registration.new" "$registration"

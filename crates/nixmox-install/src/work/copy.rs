@@ -111,7 +111,7 @@ impl Work<'_> {
         }
         let mut words: Vec<OsString> = ["nix-store", "--dump-db"].map(OsString::from).into();
         words.extend(paths.iter().map(|path| OsString::from(path.as_str())));
-        let command = remote.command(&["register"], &[path.as_str()]).map_err(at)?;
+        let command = remote.command(&["register"], &[]).map_err(at)?;
         let command = command.stdin_of(words).timeout(Duration::from_secs(600));
         remote.send(command).await.map_err(at).map(drop)
     }
