@@ -15,8 +15,18 @@ pub(crate) fn test() -> Result<(), Failed> {
     } else {
         run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     }
+    say(
+        "xtask: installing emulated machines takes long, and is a command of its own: cargo xtask machines",
+    );
     say(&format!("xtask: every test passed, in {} seconds", start.elapsed().as_secs()));
     Ok(())
+}
+
+/// Runs the tests that need emulated machines for many minutes, which [`test`] leaves out and lists as ignored.
+pub(crate) fn machines() -> Result<(), Failed> {
+    bed::build()?;
+    let all = ["test", "-p", "nixmox-tests", "--test", "install_machines", "--", "--ignored"];
+    run(&mut cargo(&[&all[..], &["--test-threads", "1"]].concat()))
 }
 
 /// Checks formatting, lints and documentation, and runs the tests.

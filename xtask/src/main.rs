@@ -1,4 +1,4 @@
-//! Builds, tests and measures this workspace: `cargo xtask test`, `ci`, `bed`, `fuzz`, `bench`.
+//! Builds, tests and measures this workspace: `cargo xtask test`, `machines`, `ci`, `bed`, `fuzz`, `bench`.
 
 mod bed;
 mod bench;
@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use cargo::Failed;
 
 const USAGE: &str = "\
-usage: cargo xtask test             install what the tests need, then run all of them
+usage: cargo xtask test             install what the tests need, then run all of them but those of `machines`
+       cargo xtask machines         install emulated machines: half an hour
        cargo xtask ci               form, lints and documentation first, then the tests
        cargo xtask bed              build what hosts of tests are made of, unless it is current
        cargo xtask fuzz [SECONDS [TARGET]]
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test"] => check::test(),
+        ["machines"] => check::machines(),
         ["ci"] => check::ci(),
         ["bed"] => bed::build(),
         ["fuzz"] => fuzz::run(600, None),

@@ -16,13 +16,17 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 
 use installation::{Installation, PLACE};
-use nixmox_tests::Machine;
+use nixmox_install::Disk;
+use nixmox_tests::{Machine, TestEnv, install_program};
+use nixmox_topology::NodeName;
 use secrecy::Watch;
+use serde_json::Value;
 
 const CANARIES: [&str; 2] = ["canary-of-web-3b91", "canary-of-db-c07f"];
 
 /// One boots an installer, the other some Debian that knows nothing of Nix: both are installed by one command.
 #[test]
+#[ignore = "takes emulated machines ten minutes: cargo xtask machines"]
 fn two_machines_become_nodes_with_their_secrets() {
     let machines = std::thread::scope(|scope| {
         let db = scope.spawn(|| Machine::debian("db"));
@@ -64,6 +68,66 @@ fn two_machines_become_nodes_with_their_secrets() {
     installation.deploys("web").ends(0);
     assert_eq!(web.sh("cat /run/testbed-app"), "revision 2");
     assert_eq!(web.boot_default(), installation.system("web"));
+}
+
+/// A rescue system without Nix does the work itself, from memory. Its key was made before it was booted. It has another
+/// disk than the one that is to be erased, until that is said; whoever installs is killed, and goes on.
+#[test]
+#[ignore = "takes an emulated machine a quarter of an hour: cargo xtask machines"]
+fn a_rescue_system_with_a_key_made_before_becomes_a_node() {
+    let made = TestEnv::of(install_program());
+    let client = format!("{}.pub", Machine::any_client_key().display());
+    let shown = made.run(&["iso", "web", "--json", "--client-key", &client]).ends(0).out;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let initrd = made.path("fleet").join(shown["initrd"].as_str().unwrap()).display().to_string();
+    let fingerprint = shown["fingerprint"].as_str().unwrap();
+    let options = ["--as", "debian", "--keys", &initrd, "--disk", "3G:other"];
+    let machine = Machine::with("web", &options);
+    assert_eq!(machine.installer_key(), fingerprint);
+    let installation = Installation::new(&[&machine]);
+    installation.secret("web.token", CANARIES[0]);
+    let words = |words: &[&str]| {
+        let key = format!("web={fingerprint}");
+        let all = [&["--installer-key", &key, "--via", "rescue"][..], words].concat();
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+
+    let said = installation.installs(&["web"], &words(&["--yes"])).ends(4);
+    assert!(said.out.contains("no disk that is /dev/disk/by-id/virtio-disk0"), "{said:#?}");
+    installation.systems.set("web", "disk", "/dev/disk/by-id/virtio-other");
+    let said = installation.installs(&["web"], &words(&["--wipe", &other_disk()])).ends(5);
+    assert!(said.out.contains("serial other"), "{said:#?}");
+    assert_eq!(machine.sh("lsblk -n -o NAME /dev/vda"), "vda");
+
+    // Nothing is on the disk, which is consent enough for who says so.
+    installation.is_killed_at(&["web"], &words(&["--yes"]), "copy");
+    let formatted = machine.sh("blkid -s UUID -o value /dev/disk/by-partlabel/root");
+    installation.is_killed_at(&["resume", "web"], &words(&[]), "activate");
+    installation.installs(&["resume", "web"], &words(&[])).ends(0);
+    assert_eq!(machine.sh("blkid -s UUID -o value -t LABEL=nixos"), formatted);
+    let system = installation.system("web");
+    assert_eq!([machine.booted_system(), machine.profile(), machine.boot_default()], [&*system; 3]);
+    assert_eq!(machine.host_key(), installation.public_key("web"));
+    assert_eq!(opened_there(&machine), format!("{{\"token\":\"{}\"}}", CANARIES[0]));
+    // Its own Nix knows what it has.
+    machine
+        .sh(&format!("nix-store --query --requisites {system} >/dev/null && nix-store --verify"));
+}
+
+/// Consent to the use of a disk with the serial number `disk0`.
+fn other_disk() -> String {
+    let disk = Disk {
+        path: "/dev/vda".to_owned(),
+        serial: Some("disk0".to_owned()),
+        wwn: None,
+        model: None,
+        size: 3 << 30,
+        read_only: false,
+        holds: Vec::new(),
+        mounted: Vec::new(),
+        blank: true,
+    };
+    format!("web={}", nixmox_install::token(&NodeName::parse("web").unwrap(), &[&disk]))
 }
 
 /// Opens the sealed file of a machine there, with its own host key: by another program than ours.
