@@ -25,8 +25,9 @@ pub(crate) fn test() -> Result<(), Failed> {
 /// Runs the tests that need emulated machines for many minutes, which [`test`] leaves out and lists as ignored.
 pub(crate) fn machines() -> Result<(), Failed> {
     bed::build()?;
-    let all = ["test", "-p", "nixmox-tests", "--test", "install_machines", "--", "--ignored"];
-    run(&mut cargo(&[&all[..], &["--test-threads", "1"]].concat()))
+    // The whole workspace, or its dependencies would be built once more with other features.
+    let one = ["test", "--workspace", "--test", "install_machines", "--", "--ignored"];
+    run(&mut cargo(&[&one[..], &["--test-threads", "1"]].concat()))
 }
 
 /// Checks formatting, lints and documentation, and runs the tests.

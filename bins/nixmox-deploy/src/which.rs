@@ -1,13 +1,15 @@
 //! Which hosts are meant.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use nixmox_cli::{Exit, Failure};
+use nixmox_deploy::Host;
 use nixmox_fleet::Fleet;
 use nixmox_topology::NodeName;
 
 use crate::args::{Args, Which};
-use crate::run;
+use crate::{jobs, run};
 
 /// Runs whose hosts are known where nothing else names any.
 const REMEMBERED: usize = 50;
@@ -41,4 +43,15 @@ pub(crate) fn nodes(
         chosen.retain(|node| failed.contains(node));
     }
     Ok(chosen)
+}
+
+/// Makes the hosts of nodes, to be asked over ssh.
+pub(crate) fn hosts(
+    args: &Args,
+    fleet: &Fleet,
+    nodes: &BTreeSet<NodeName>,
+) -> Result<Vec<Arc<Host>>, Failure> {
+    let targets = jobs::targets(fleet, nodes)?;
+    let listed: Vec<_> = targets.values().cloned().collect();
+    Ok(nixmox_fleet::hosts(&targets, &args.connect.files(&listed)?))
 }

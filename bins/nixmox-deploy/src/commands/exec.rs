@@ -9,15 +9,13 @@ use nixmox_deploy::{HostError, Output, RemoteCommand, each};
 use serde_json::json;
 
 use crate::args::{Args, Exec};
-use crate::{jobs, which};
+use crate::which;
 
 /// Runs a command on hosts, all at once; their answers come in the order of their names.
 pub(crate) fn exec(args: &Args, exec: &Exec) -> Result<Exit, Failure> {
     let fleet = which::known(args, BTreeSet::new())?;
     let nodes = which::nodes(args, &fleet, &exec.which)?;
-    let targets = jobs::targets(&fleet, &nodes)?;
-    let listed: Vec<_> = targets.values().cloned().collect();
-    let files = args.connect.files(&listed)?;
+    let hosts = which::hosts(args, &fleet, &nodes)?;
     let script = match exec.command.as_slice() {
         [line] => line.clone(),
         words => shell_words::join(words),
@@ -25,7 +23,6 @@ pub(crate) fn exec(args: &Args, exec: &Exec) -> Result<Exit, Failure> {
     let command = RemoteCommand::script(&script, [])
         .map_err(|error| Failure::from_error(Exit::Usage, error))?
         .timeout(exec.timeout);
-    let hosts = nixmox_fleet::hosts(&targets, &files);
     let answers = nixmox_fleet::runtime()?.block_on(each(hosts, args.connect.probe_jobs, |host| {
         let command = command.clone();
         async move {

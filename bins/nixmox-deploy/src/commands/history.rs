@@ -10,7 +10,7 @@ use nixmox_topology::NodeName;
 use serde_json::json;
 
 use crate::args::{Args, Which};
-use crate::{advice, jobs, run, which};
+use crate::{advice, run, which};
 use nixmox_fleet::Fleet;
 
 /// What a host has: generations by number, and the current one.
@@ -73,10 +73,7 @@ pub(crate) fn ask(
     fleet: &Fleet,
     nodes: &BTreeSet<NodeName>,
 ) -> Result<BTreeMap<NodeName, Result<Generations, HostError>>, Failure> {
-    let targets = jobs::targets(fleet, nodes)?;
-    let listed: Vec<_> = targets.values().cloned().collect();
-    let files = args.connect.files(&listed)?;
-    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let hosts = which::hosts(args, fleet, nodes)?;
     let answers = nixmox_fleet::runtime()?.block_on(each(
         hosts,
         args.connect.probe_jobs,

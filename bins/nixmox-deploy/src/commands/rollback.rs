@@ -66,10 +66,7 @@ fn earlier(
 pub(crate) fn abort(args: &Args, which: &Which) -> Result<Exit, Failure> {
     let fleet = which::known(args, BTreeSet::new())?;
     let nodes = which::nodes(args, &fleet, which)?;
-    let targets = jobs::targets(&fleet, &nodes)?;
-    let listed: Vec<_> = targets.values().cloned().collect();
-    let files = args.connect.files(&listed)?;
-    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let hosts = which::hosts(args, &fleet, &nodes)?;
     let answers = nixmox_fleet::runtime()?.block_on(each(
         hosts,
         args.connect.probe_jobs,

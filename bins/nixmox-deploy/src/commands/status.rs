@@ -9,7 +9,7 @@ use nixmox_topology::NodeName;
 use serde_json::json;
 
 use crate::args::{Args, Status};
-use crate::{evaluated, jobs, which};
+use crate::{evaluated, which};
 use nixmox_fleet::Fleet;
 
 /// What each host answers.
@@ -21,10 +21,7 @@ pub(crate) fn ask(
     fleet: &Fleet,
     nodes: &BTreeSet<NodeName>,
 ) -> Result<Probes, Failure> {
-    let targets = jobs::targets(fleet, nodes)?;
-    let listed: Vec<_> = targets.values().cloned().collect();
-    let files = args.connect.files(&listed)?;
-    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let hosts = which::hosts(args, fleet, nodes)?;
     let at_once = args.connect.probe_jobs;
     let asked = nixmox_fleet::runtime()?.block_on(each(hosts, at_once, |host| async move {
         let answer = probe(&host).await;

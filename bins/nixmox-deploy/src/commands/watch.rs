@@ -12,7 +12,7 @@ use nixmox_deploy::{
 };
 
 use crate::args::{Args, Attach, Logs, Meant, Which};
-use crate::{advice, jobs, run, summary, which};
+use crate::{advice, run, summary, which};
 use nixmox_fleet::json_line;
 
 /// Between two looks at a record.
@@ -30,10 +30,7 @@ pub(crate) fn attach(args: &Args, attach: &Attach) -> Result<Exit, Failure> {
 fn attach_hosts(args: &Args, which: &Which) -> Result<Exit, Failure> {
     let fleet = which::known(args, BTreeSet::new())?;
     let nodes = which::nodes(args, &fleet, which)?;
-    let targets = jobs::targets(&fleet, &nodes)?;
-    let listed: Vec<_> = targets.values().cloned().collect();
-    let files = args.connect.files(&listed)?;
-    let hosts = nixmox_fleet::hosts(&targets, &files);
+    let hosts = which::hosts(args, &fleet, &nodes)?;
     let json = args.switches.json;
     let events = EventSink::new(move |event| show(&Line::of(&event), json));
     // Each for as long as it takes, so none waits for another.
