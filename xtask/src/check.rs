@@ -22,7 +22,7 @@ pub(crate) fn test() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs the tests that need emulated machines for many minutes, which [`test`] leaves out and lists as ignored.
+/// Runs the tests that need emulated machines for many minutes, which [`test()`] leaves out and lists as ignored.
 pub(crate) fn machines() -> Result<(), Failed> {
     bed::build()?;
     // The whole workspace, or its dependencies would be built once more with other features.
