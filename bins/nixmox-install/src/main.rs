@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod commands;
+mod input;
 mod orders;
 mod report;
 mod run;

@@ -14,13 +14,14 @@ use nixmox_topology::NodeName;
 use nixmox_tree::SecretString;
 
 use crate::args::{Args, Install};
+use crate::input;
 use crate::systems::Wanted;
 use crate::trust::{Recognised, recognise, value, values};
 
 /// Where most systems have their host key.
 const KEY_PATH: &str = "/etc/ssh/ssh_host_ed25519_key";
 /// The largest file that is put on a machine.
-const MAX_FILE: u64 = 4 << 20;
+const MAX_FILE: u32 = 4 << 20;
 
 /// Returns ssh's settings: the named configurations, or the user's own and the system's.
 pub(crate) fn ssh(args: &Args) -> Result<SshSettings, Failure> {
@@ -231,7 +232,7 @@ fn place(text: &str) -> Result<PlacedFile, Failure> {
         return Err(wrong());
     }
     let (path, mode) = ((*path).to_owned(), mode.to_owned());
-    Ok(PlacedFile { path, text: secret(Path::new(file))?, mode, owner })
+    Ok(PlacedFile { path, text: input::text(Path::new(file), MAX_FILE)?, mode, owner })
 }
 
 /// Tells whether a path is one that nobody could take for anything else.
@@ -249,19 +250,9 @@ fn disk_secrets(install: &Install) -> Result<Vec<(String, SecretString)>, Failur
         if !is_plain(path) {
             return Err(wrong());
         }
-        Ok((path.to_owned(), secret(Path::new(file))?))
+        Ok((path.to_owned(), input::text(Path::new(file), MAX_FILE)?))
     };
     install.disk_secret.iter().map(one).collect()
-}
-
-fn secret(file: &Path) -> Result<SecretString, Failure> {
-    let fail = |error: std::io::Error| {
-        Failure::new(Exit::NoFile, format!("cannot read {}", file.display())).because(error)
-    };
-    if std::fs::metadata(file).map_err(fail)?.len() > MAX_FILE {
-        return Err(Failure::new(Exit::Usage, format!("{} is too large", file.display())));
-    }
-    std::fs::read_to_string(file).map(SecretString::new).map_err(fail)
 }
 
 fn image(install: &Install) -> Option<Image> {

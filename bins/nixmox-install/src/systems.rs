@@ -11,6 +11,10 @@ use nixmox_topology::NodeName;
 use serde::Deserialize;
 
 use crate::args::From;
+use crate::input;
+
+/// The largest file of `--paths`.
+const MAX_PATHS: u32 = 16 << 20;
 
 /// What one machine is to become.
 #[derive(Debug, Clone)]
@@ -173,16 +177,14 @@ fn triple(paths: &str, nodes: &BTreeSet<NodeName>) -> Result<BTreeMap<NodeName, 
 }
 
 fn read(file: &Path) -> Result<BTreeMap<NodeName, Record>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
-        Failure::new(Exit::NoFile, format!("cannot read {}", file.display())).because(e)
-    })?;
+    let text = input::text(file, MAX_PATHS)?;
     let wrong = |what: String| {
         Failure::new(Exit::Usage, format!("{}: {what}", file.display())).hint(
             "it is JSON: {\"NODE\": {\"toplevel\": PATH, \"format\": PATH, \"mount\": PATH, \"devices\": [\"/dev/…\"]}}",
         )
     };
     let records: BTreeMap<String, Record> =
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_str(text.expose()).map_err(|error| wrong(error.to_string()))?;
     let named = |(name, record): (String, Record)| {
         let node = NodeName::parse(&name).map_err(|error| wrong(format!("`{name}`: {error}")))?;
         Ok((node, record))

@@ -1,6 +1,7 @@
 //! By which key a machine is recognised before it is the node.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use nixmox_cli::{Exit, Failure, prompt};
 use nixmox_deploy::{SshSettings, Target, seen_key};
@@ -8,6 +9,12 @@ use nixmox_hostkey::HostPublicKey;
 use nixmox_topology::NodeName;
 
 use crate::args::Args;
+use crate::input;
+
+/// The largest file that holds a public key.
+pub(crate) const MAX_KEY: u32 = 16 << 10;
+/// What can be given as the key of a machine.
+const FORMS: &str = "is SHA256:…, `ssh-ed25519 …`, or a file with such a line";
 
 /// A key, and whether anything but the machine itself vouches for it.
 pub(crate) struct Recognised {
@@ -59,15 +66,15 @@ pub(crate) fn key(text: &str, node: &NodeName) -> Result<HostPublicKey, Failure>
     let line = if text.starts_with("ssh-") {
         text.to_owned()
     } else {
-        std::fs::read_to_string(text).map_err(|error| {
-            Failure::new(Exit::NoFile, format!("cannot read {text}, the key of {node}"))
-                .because(error)
-        })?
+        let read = input::text(Path::new(text), MAX_KEY);
+        read.map_err(|failure| failure.hint(format!("the key of {node} {FORMS}")))?
+            .expose()
+            .to_owned()
     };
     HostPublicKey::parse(&line).map_err(|error| {
         Failure::new(Exit::Usage, format!("the key of {node} is none"))
             .because(error)
-            .hint("it is SHA256:…, `ssh-ed25519 …`, or a file with such a line")
+            .hint(format!("it {FORMS}"))
     })
 }
 

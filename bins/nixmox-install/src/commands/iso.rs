@@ -1,7 +1,7 @@
 //! Installers whose key is known before they are booted.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use rand_core::OsRng;
 use serde_json::json;
 
 use crate::args::{Args, Iso};
+use crate::input;
+use crate::trust::MAX_KEY;
 
 /// Makes the keys of one machine's installer, and says how they come to it.
 pub(crate) fn iso(args: &Args, iso: &Iso) -> Result<Exit, Failure> {
@@ -90,13 +92,9 @@ fn words(node: &NodeName, print: &str, initrd: &Path) -> String {
 
 /// Reads a public key that may log in.
 fn client(file: &Path) -> Result<String, Failure> {
-    let fail = |error| {
-        Failure::new(Exit::NoFile, format!("cannot read {}", file.display())).because(error)
-    };
-    let text = fs::read_to_string(file).map_err(fail)?;
-    let line = text.lines().next().unwrap_or_default();
-    let public = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind));
-    if public && line.len() < 16 << 10 {
+    let text = input::text(file, MAX_KEY)?;
+    let line = text.expose().lines().next().unwrap_or_default();
+    if ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind)) {
         return Ok(line.to_owned());
     }
     Err(Failure::new(Exit::Usage, format!("{} is no public key of ssh", file.display())))
