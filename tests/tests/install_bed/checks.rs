@@ -88,6 +88,10 @@ fn what_would_make_the_new_system_useless_is_found_before() {
     says["boot"]["loader"] = loader;
     refused(&says, &[], &format!("it was started by {firmware}, and the new system's boot loader"));
 
+    let other = "web=/dev/disk/by-id/virtio-other";
+    let because = "it has no disk that is /dev/disk/by-id/virtio-other";
+    refused(&good(), &["--disk", other], because);
+
     // What somebody may mean so is said, and no more.
     let mut says = good();
     says["fileSystems"]["/persist"] = json!({});

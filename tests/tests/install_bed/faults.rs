@@ -3,31 +3,11 @@
 use nixmox_tests::{BedHost, Ran, eventually};
 use serde_json::{Value, json};
 
-use crate::installer::{Installer, Then, WHOLE, drop_connections};
-
-/// What a run is told about a machine, and with which a later one goes on.
-struct Told {
-    key: String,
-    token: String,
-}
-
-impl Told {
-    fn of(installer: &Installer) -> Self {
-        Self { key: installer.key(), token: installer.token() }
-    }
-
-    fn agreed(&self) -> [&str; 4] {
-        ["--installer-key", &self.key, "--wipe", &self.token]
-    }
-
-    fn resume(&self) -> [&str; 5] {
-        ["resume", "--installer-key", &self.key, "--wipe", &self.token]
-    }
-}
+use crate::installer::{Installer, Then, Told, WHOLE, drop_connections};
 
 /// Demands how a run ended, that it names the way on, and that nothing was leaked.
 #[track_caller]
-fn fails(installer: &Installer, ran: Ran, code: i32, because: &str) {
+pub(crate) fn fails(installer: &Installer, ran: Ran, code: i32, because: &str) {
     let ran = ran.ends(code);
     assert!(ran.out.contains(because), "{ran:#?}");
     assert!(ran.out.contains("hint: "), "{ran:#?}");

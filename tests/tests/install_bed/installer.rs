@@ -30,6 +30,28 @@ pub(crate) struct Installer {
     format: String,
 }
 
+/// What a run is told about a machine, and with which a later one goes on.
+pub(crate) struct Told {
+    key: String,
+    token: String,
+}
+
+impl Told {
+    pub(crate) fn of(installer: &Installer) -> Self {
+        Self { key: installer.key(), token: installer.token() }
+    }
+
+    /// Says whose key the machine has, and that its disks may be erased.
+    pub(crate) fn agreed(&self) -> [&str; 4] {
+        ["--installer-key", &self.key, "--wipe", &self.token]
+    }
+
+    /// Says the same to go on with what was begun.
+    pub(crate) fn resume(&self) -> [&str; 5] {
+        ["resume", "--installer-key", &self.key, "--wipe", &self.token]
+    }
+}
+
 /// What becomes of a run once a phase has begun.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -133,12 +155,15 @@ impl Installer {
         }
         let paths = self.env.path("given/paths.json");
         let own = ["--target", &target, "--ssh-config", &config.display().to_string()];
-        let from = ["--paths", &paths.display().to_string(), "--via", "rescue"];
+        let paths = paths.display().to_string();
+        // Unless it is said otherwise.
+        let rescue = ["--paths", &paths, "--via", "rescue"];
+        let from = if more.contains(&"--via") { &rescue[..2] } else { &rescue[..] };
         let (command, more) = match more.split_first() {
             Some((command, more)) if !command.starts_with('-') => (&[*command][..], more),
             _ => (&[][..], more),
         };
-        let all = [command, &["web"], more, &own, &from].concat();
+        let all = [command, &["web"], more, &own, from].concat();
         all.into_iter().map(str::to_owned).collect()
     }
 

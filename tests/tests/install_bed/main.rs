@@ -10,5 +10,6 @@ mod checks;
 mod faults;
 mod installer;
 mod interrupted;
+mod kexec;
 mod strangers;
 mod ways;

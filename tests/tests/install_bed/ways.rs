@@ -9,7 +9,7 @@ use nixmox_hostkey::HostPublicKey;
 use nixmox_tests::{Ran, TestEnv, install_program, nix};
 use serde_json::{Value, json};
 
-use crate::installer::{CANARY, Installer, Then};
+use crate::installer::{CANARY, Installer, Then, Told};
 
 /// The keys of an installer are secret, and what is in a fleet may be copied where everybody reads it.
 #[test]
@@ -38,7 +38,7 @@ fn the_keys_of_an_installer_stay_out_of_the_fleet() {
 #[test]
 fn a_machine_may_build_its_system_itself() {
     let installer = Installer::whole();
-    let (key, token) = (installer.key(), installer.token());
+    let told = Told::of(&installer);
     let node = installer.env.path("fleet/nodes/web/node.nix");
     let definition =
         "{ deploy.sealedFile = \"/var/lib/secrets.yaml\"; install.buildOnRemote = true; }";
@@ -62,7 +62,7 @@ fn a_machine_may_build_its_system_itself() {
     // Builds mount /proc, which the kernel allows where one is whole; hosts see a part of theirs.
     installer.host().sh("mkdir -p /run/proc && mount -t proc proc /run/proc");
     assert!(!Path::new(&out).exists());
-    installer.run(&["--installer-key", &key, "--wipe", &token]).ends(0);
+    installer.run(&told.agreed()).ends(0);
     assert!(!Path::new(&out).exists(), "it was built here");
     installer.is_installed(&out);
     assert_eq!(installer.host().sh("cat /etc/testbed/label"), label.trim());
@@ -72,8 +72,8 @@ fn a_machine_may_build_its_system_itself() {
 fn a_phase_that_is_done_can_be_begun_with_again() {
     let installer = Installer::whole();
     let system = installer.builds();
-    let (key, token) = (installer.key(), installer.token());
-    let agreed = ["--installer-key", &key, "--wipe", &token];
+    let told = Told::of(&installer);
+    let agreed = told.agreed();
     let phases = |more: &[&str]| {
         let mut seen = Vec::new();
         let ran = installer.watched(&[&agreed[..], more].concat(), |phase| {
