@@ -16,7 +16,7 @@ pub(crate) fn test() -> Result<(), Failed> {
         run(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     }
     say(
-        "xtask: installing emulated machines takes long, and is a command of its own: cargo xtask machines",
+        "xtask: what needs emulated machines takes long, and is a command of its own: cargo xtask machines",
     );
     say(&format!("xtask: every test passed, in {} seconds", start.elapsed().as_secs()));
     Ok(())
@@ -26,8 +26,9 @@ pub(crate) fn test() -> Result<(), Failed> {
 pub(crate) fn machines() -> Result<(), Failed> {
     bed::build()?;
     // The whole workspace, or its dependencies would be built once more with other features.
-    let one = ["test", "--workspace", "--test", "install_machines", "--", "--ignored"];
-    run(&mut cargo(&[&one[..], &["--test-threads", "1"]].concat()))
+    let both = ["--test", "install_machines", "--test", "deploy_machines"];
+    let one_by_one = ["--", "--ignored", "--test-threads", "1"];
+    run(&mut cargo(&[&["test", "--workspace"], &both[..], &one_by_one].concat()))
 }
 
 /// Checks formatting, lints and documentation, and runs the tests.

@@ -14,7 +14,7 @@ use cargo::Failed;
 
 const USAGE: &str = "\
 usage: cargo xtask test             install what the tests need, then run all of them but those of `machines`
-       cargo xtask machines         install emulated machines: half an hour
+       cargo xtask machines         install emulated machines, and deploy to one: three quarters of an hour
        cargo xtask ci               form, lints and documentation first, then the tests
        cargo xtask bed              build what hosts of tests are made of, unless it is current
        cargo xtask fuzz [SECONDS [TARGET]]

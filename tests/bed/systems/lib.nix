@@ -284,6 +284,8 @@ let
       tags ? [ ],
       # the disk that the disko scripts below partition
       disk ? "/dev/disk/by-id/virtio-disk0",
+      # what they format /boot with: vfat or ext4
+      bootFileSystem ? "vfat",
       ...
     }@args:
     let
@@ -469,7 +471,7 @@ let
             {
               "fstab" = ''
                 LABEL=nixos / ext4 defaults 0 1
-                LABEL=BOOT /boot vfat defaults 0 2
+                LABEL=BOOT /boot ${bootFileSystem} defaults 0 2
               '';
             }
           else
@@ -543,7 +545,9 @@ let
         type=linux, name=root
         __end__
         udevadm settle
-        mkfs.vfat -n BOOT /dev/disk/by-partlabel/boot >/dev/null 2>&1
+        ${
+          if bootFileSystem == "ext4" then "mkfs.ext4 -q -F -L BOOT" else "mkfs.vfat -n BOOT"
+        } /dev/disk/by-partlabel/boot >/dev/null 2>&1
         mkfs.ext4 -q -F -L nixos /dev/disk/by-partlabel/root
         udevadm settle
       '';
