@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{
     Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     ValueHint,
@@ -14,9 +15,11 @@ use clap::{
 use nixmox_cli::{Failure, Switches};
 use nixmox_deploy::{OnFailure, Share, SshFiles, Target, Trust};
 
+mod from;
 mod given;
 mod meant;
 
+pub(crate) use from::{From, NixOptions};
 pub(crate) use meant::{Meant, RunOrHosts};
 
 /// Bring hosts to what the repository says, in order, and back when they are not well.
@@ -47,6 +50,9 @@ pub(crate) struct Args {
     /// Those switches that whoever goes on with the run takes again.
     #[arg(skip)]
     pub(crate) given: BTreeMap<String, Vec<Vec<String>>>,
+    /// A command that the first word may have been meant for.
+    #[arg(skip)]
+    pub(crate) meant: Option<String>,
 }
 
 impl Args {
@@ -56,13 +62,21 @@ impl Args {
     }
 
     fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
-        let matches = {
-            let words = nixmox_cli::with_command(words, &Self::command(), "deploy");
-            Self::command().try_get_matches_from(words)?
-        };
-        let mut args = Self::from_arg_matches(&matches)?;
-        args.given = given::switches(&matches);
-        Ok(args)
+        let meant = nixmox_cli::similar_command(&words, &Self::command());
+        let words = nixmox_cli::with_command(words, &Self::command(), "deploy");
+        let read = Self::command().try_get_matches_from(words).and_then(|matches| {
+            let mut args = Self::from_arg_matches(&matches)?;
+            args.given = given::switches(&matches);
+            Ok(args)
+        });
+        match (read, meant) {
+            (Ok(args), meant) => Ok(Self { meant, ..args }),
+            (Err(mut error), Some(near)) => {
+                error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(near));
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Reads the command line once more, with the switches of a run added to those that it has not.
@@ -158,40 +172,6 @@ pub(crate) struct Which {
     /// Of those, the hosts that the last run did not bring to where they should be.
     #[arg(long)]
     pub(crate) failed: bool,
-}
-
-/// Where systems come from.
-#[derive(ClapArgs, Debug, Clone, Default)]
-pub(crate) struct From {
-    /// The flake whose nixosConfigurations and darwinConfigurations are meant; without it the fleet's directory.
-    #[arg(long, value_name = "FLAKE", conflicts_with_all = ["paths", "build_command"])]
-    pub(crate) flake: Option<String>,
-    /// Take the systems from a file: JSON `{"node": "/nix/store/…"}`, or a line `node /nix/store/…` each.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) paths: Option<PathBuf>,
-    /// Take the systems from a command that prints the same; it gets the nodes' names as arguments.
-    #[arg(long, value_name = "COMMAND", conflicts_with = "paths")]
-    pub(crate) build_command: Option<String>,
-    /// How many evaluations run at once, each for its part of the hosts; memory is needed for each.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(crate) eval_jobs: Option<NonZeroUsize>,
-    #[command(flatten)]
-    pub(crate) nix: NixOptions,
-}
-
-impl From {
-    /// Tells whether it is said where systems come from.
-    pub(crate) fn is_given(&self) -> bool {
-        self.flake.is_some() || self.paths.is_some() || self.build_command.is_some()
-    }
-}
-
-/// How Nix is run here.
-#[derive(ClapArgs, Debug, Clone, Default)]
-pub(crate) struct NixOptions {
-    /// Set an option of Nix; may be given several times.
-    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"])]
-    pub(crate) option: Vec<String>,
 }
 
 /// Arguments of a deployment.

@@ -8,7 +8,7 @@ use nixmox_deploy::Host;
 use nixmox_fleet::Fleet;
 use nixmox_topology::NodeName;
 
-use crate::args::{Args, Which};
+use crate::args::{Args, From, Which};
 use crate::{jobs, run};
 
 /// Runs whose hosts are known where nothing else names any.
@@ -27,6 +27,15 @@ pub(crate) fn known(args: &Args, mut extra: BTreeSet<NodeName>) -> Result<Fleet,
     if extra.is_empty() { found } else { Fleet::open(args.repo.as_deref(), &extra) }
 }
 
+/// Reads the fleet for somebody who says where systems come from; `extra` nodes are known as well.
+pub(crate) fn opened(
+    args: &Args,
+    from: &From,
+    extra: &BTreeSet<NodeName>,
+) -> Result<Fleet, Failure> {
+    Fleet::open_for(args.repo.as_deref(), extra, from.named_flake())
+}
+
 /// Picks the nodes that are meant.
 pub(crate) fn nodes(
     args: &Args,
@@ -37,9 +46,12 @@ pub(crate) fn nodes(
         return Err(Failure::new(Exit::Usage, "it is not said which hosts are meant")
             .hint("name nodes, groups or selectors, or say --all"));
     }
-    let mut chosen = fleet.select(&which.selectors)?;
+    let mut chosen = fleet.select(&which.selectors).map_err(|failure| match &args.meant {
+        Some(command) => failure.hint(format!("did you mean the command `{command}`?")),
+        None => failure,
+    })?;
     if which.failed {
-        let failed = run::failed_nodes(&run::runs(args, fleet.root())?)?;
+        let failed = run::failed_nodes(&run::runs(args, &run::root(args))?)?;
         chosen.retain(|node| failed.contains(node));
     }
     Ok(chosen)

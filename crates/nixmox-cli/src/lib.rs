@@ -50,4 +50,4 @@ pub use guard::run_child;
 pub use harden::{Hardening, harden};
 pub use plaintext::write_private;
 pub use progress::Progress;
-pub use switches::{Color, Switches, with_command};
+pub use switches::{Color, Switches, similar_command, with_command};

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Command, ValueEnum};
 
 /// How a program reports: options of its top level, to be flattened into its own.
@@ -47,28 +48,44 @@ impl Switches {
 ///
 /// A value that is called as a command is taken for one, which clap then refuses: nothing is ever done by mistake.
 pub fn with_command(mut words: Vec<OsString>, program: &Command, command: &str) -> Vec<OsString> {
+    let named = first_word(&words, program).is_some_and(|word| {
+        let is_command = program.get_subcommands().any(|own| own.get_name() == word);
+        is_command || matches!(word.as_str(), "help" | "-h" | "--help" | "-V" | "--version")
+    });
+    if words.len() > 1 && !named {
+        words.insert(1, command.into());
+    }
+    words
+}
+
+/// Returns the command that the first word may have been meant for, when it is none.
+pub fn similar_command(words: &[OsString], program: &Command) -> Option<String> {
+    let word = first_word(words, program)?;
+    let line = [program.get_name(), &word];
+    let error = program.clone().try_get_matches_from(line).err()?;
+    match error.get(ContextKind::SuggestedSubcommand)? {
+        ContextValue::Strings(near) => near.last().cloned(),
+        ContextValue::String(near) => Some(near.clone()),
+        _ => None,
+    }
+}
+
+/// Returns the first word that is neither a switch of the whole program nor the value of one.
+fn first_word(words: &[OsString], program: &Command) -> Option<String> {
     let valued: Vec<String> = program
         .get_arguments()
         .filter(|argument| argument.get_action().takes_values())
         .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
         .collect();
-    let is_command = |word: &str| program.get_subcommands().any(|own| own.get_name() == word);
     let mut takes_value = false;
-    for word in words.iter().skip(1).map(|word| word.to_string_lossy()) {
-        if std::mem::replace(&mut takes_value, valued.contains(&word.clone().into_owned())) {
+    for word in words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()) {
+        if std::mem::replace(&mut takes_value, valued.contains(&word)) {
             continue;
         }
-        if is_command(&word)
-            || matches!(word.as_ref(), "help" | "-h" | "--help" | "-V" | "--version")
-        {
-            return words;
-        }
-        if !word.starts_with('-') {
-            break;
+        let helps = matches!(word.as_str(), "-h" | "--help" | "-V" | "--version");
+        if helps || !word.starts_with('-') {
+            return Some(word);
         }
     }
-    if words.len() > 1 {
-        words.insert(1, command.into());
-    }
-    words
+    None
 }

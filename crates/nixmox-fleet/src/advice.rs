@@ -13,7 +13,7 @@ pub(crate) fn no_fleet(start: &Path) -> Failure {
     let message = format!("no fleet here or above: {}", start.display());
     Failure::new(Exit::NoFile, message)
         .hint("a fleet is a directory with `nodes/`, a service manifest, `flake.nix` or `.sops.yaml`; name one with --repo DIR")
-        .hint("without one, --paths FILE says which hosts there are")
+        .hint("without one, --flake REF or --paths FILE says which hosts there are")
 }
 
 /// Explains what is wrong with the repository.

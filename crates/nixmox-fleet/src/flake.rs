@@ -19,15 +19,31 @@ pub fn nix(options: &[String]) -> Nix {
     }
 }
 
-/// Lists the nodes of a flake that declares them nowhere else.
-///
-/// # Errors
-///
-/// What Nix says.
-pub fn configurations(root: &Path) -> Result<BTreeSet<NodeName>, Failure> {
-    let reference = root.display().to_string();
-    let found = crate::runtime()?.block_on(nix(&[]).configurations(&reference));
-    found.map_err(refused)
+/// A flake as somebody has named it.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedFlake<'a> {
+    /// Its reference.
+    pub reference: &'a str,
+    /// Settings of Nix, as names each followed by its value.
+    pub options: &'a [String],
+}
+
+impl NamedFlake<'_> {
+    /// Lists the nodes of a flake that declares them nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// What Nix says.
+    pub fn configurations(self) -> Result<BTreeSet<NodeName>, Failure> {
+        let nix = nix(self.options);
+        crate::runtime()?.block_on(nix.configurations(self.reference)).map_err(refused)
+    }
+
+    /// Returns the fleet that it is, when it is a directory with one.
+    pub(crate) fn fleet(self) -> Option<PathBuf> {
+        let path = Path::new(self.reference.strip_prefix("path:").unwrap_or(self.reference));
+        nixmox_secrets::find(&path.canonicalize().ok().filter(|path| path.is_dir())?)
+    }
 }
 
 /// Explains why Nix did not say what is wanted, in its own words.

@@ -13,7 +13,7 @@ use nixmox_topology::NodeName;
 
 use crate::manifest::Services;
 use crate::settings::{self, Settings};
-use crate::{advice, flake, sealed};
+use crate::{NamedFlake, advice, sealed};
 
 /// The nodes of a fleet, and everything that is known of them.
 pub struct Fleet {
@@ -34,16 +34,38 @@ impl Fleet {
     ///
     /// When there is none, or it is not as it should be.
     pub fn open(named: Option<&Path>, extra: &BTreeSet<NodeName>) -> Result<Self, Failure> {
+        Self::open_for(named, extra, None)
+    }
+
+    /// The same for somebody who has named a flake. Where no fleet is, a directory is the fleet that it has, and of
+    /// every other flake the nodes are what it has configurations for; as they are in a fleet that names none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::open`], and what Nix says.
+    pub fn open_for(
+        named: Option<&Path>,
+        extra: &BTreeSet<NodeName>,
+        flake: Option<NamedFlake<'_>>,
+    ) -> Result<Self, Failure> {
         let here = std::env::current_dir()
             .map_err(|e| Failure::new(Exit::Failure, "the current directory is gone").because(e))?;
         let found = named.map(Path::to_owned).or_else(|| nixmox_secrets::find(&here));
-        let Some(root) = found else {
-            return if extra.is_empty() {
-                Err(advice::no_fleet(&here))
-            } else {
-                Ok(Self::of(here, extra))
-            };
-        };
+        if let Some(root) = found.or_else(|| flake.and_then(NamedFlake::fleet)) {
+            return Self::read(root, extra, flake);
+        }
+        let mut nodes = extra.clone();
+        if let Some(flake) = flake {
+            nodes.extend(flake.configurations()?);
+        }
+        if nodes.is_empty() { Err(advice::no_fleet(&here)) } else { Ok(Self::of(here, &nodes)) }
+    }
+
+    fn read(
+        root: PathBuf,
+        extra: &BTreeSet<NodeName>,
+        flake: Option<NamedFlake<'_>>,
+    ) -> Result<Self, Failure> {
         let ask = |path: &RelPath| nixmox_instantiate::members(&root, path);
         let repository = Repository::open(&root, &ask).map_err(advice::repository)?;
         let services = Services::read(&root, &repository)?;
@@ -53,8 +75,12 @@ impl Fleet {
         if let Some(services) = &services {
             nodes.extend(services.nodes());
         }
-        if nodes.is_empty() && root.join("flake.nix").is_file() {
-            nodes = flake::configurations(&root)?;
+        if nodes.is_empty() {
+            let own = root.display().to_string();
+            let own = NamedFlake { reference: &own, options: &[] };
+            let own = root.join("flake.nix").is_file().then_some(own);
+            let listed = flake.or(own).map(NamedFlake::configurations).transpose()?;
+            nodes = listed.unwrap_or_default();
         }
         let settings = settings::read(&repository, &nodes)?;
         let label = |node: &NodeName| {

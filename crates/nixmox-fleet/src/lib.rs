@@ -2,7 +2,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | read the nodes, and what is said about reaching them | [`Fleet::open`], [`Settings`] |
+//! | read the nodes, and what is said about reaching them | [`Fleet::open`], [`Fleet::open_for`], [`Settings`] |
 //! | pick nodes | [`Fleet::select`] |
 //! | say how a node is reached | [`Fleet::target`], [`ssh_files`] |
 //! | refuse a fleet whose sealed files are not as they should be | [`check_sealed`] |
@@ -24,7 +24,7 @@ mod ssh;
 mod view;
 
 pub use advice::causes;
-pub use flake::{cache, configurations, nix, refused};
+pub use flake::{NamedFlake, cache, nix, refused};
 pub use fleet::Fleet;
 pub use run::{deployer, new_run, runs, runtime, state};
 pub use sealed::{check_sealed, host_keys, secret_files};

@@ -54,3 +54,20 @@ fn nothing_is_deployed_by_a_mistyped_line() {
         assert!(ran.err.contains(said), "{words:?}: {ran:#?}");
     }
 }
+
+#[test]
+fn a_mistyped_command_is_named() {
+    let env = repository();
+    for (words, said) in [
+        (vec!["statsu", "--all"], "tip: a similar subcommand exists: 'status'"),
+        (vec!["--json", "statsu", "--all"], "tip: a similar subcommand exists: 'status'"),
+        (vec!["statsu"], "hint: did you mean the command `status`?"),
+        (vec!["rolback", "w1"], "hint: did you mean the command `rollback`?"),
+    ] {
+        let ran = env.run(&words).ends(2);
+        assert!(ran.err.contains(said), "{words:?}: {ran:#?}");
+    }
+    // A host that is called much as a command is meant itself, and so is another mistake.
+    let ran = env.run(&["w1", "webb"]).ends(2);
+    assert!(ran.err.contains("did you mean web?") && !ran.err.contains("command"), "{ran:#?}");
+}

@@ -1,7 +1,9 @@
 //! Where systems come from, how much is done at once, and what a run says to programs.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use nixmox_tests::copy_tree;
 use serde_json::Value;
 
 use crate::operator::{Operator, activations};
@@ -29,6 +31,38 @@ fn a_command_may_build_and_may_fail() {
     let words = ["deploy", "node2", "--build-command", "false"];
     let ran = operator.env.run(&words).ends(1);
     assert!(ran.err.contains("the build command ended with exit status: 1"), "{ran:#?}");
+}
+
+#[test]
+fn a_flake_needs_no_fleet_around_it() {
+    let operator = Operator::new(2);
+    let ran = operator.run("deploy node1").ends(100);
+    assert!(ran.err.contains("--flake REF or --paths FILE"), "{ran:#?}");
+    let directory = operator.systems.path().display().to_string();
+    let ran = operator.run(&format!("deploy node1 --dwell 1 --flake {directory}")).ends(0);
+    assert_eq!(ran.out.lines().last(), Some("1 host: 1 changed"), "{ran:#?}");
+
+    // What is no directory is asked for its configurations.
+    let above = operator.env.path("given/above");
+    copy_tree(operator.systems.path(), &above.join("systems"));
+    for words in [&["init", "--quiet"][..], &["add", "."]] {
+        let mut git = operator.env.command(Path::new("git"));
+        assert!(git.arg("-C").arg(&above).args(words).status().unwrap().success());
+    }
+    let named = format!("git+file://{}?dir=systems", above.display());
+    let ran = operator.run(&format!("plan --all --flake {named}")).ends(0);
+    assert_eq!(ran.out.lines().last(), Some("1 host would switch"), "{ran:#?}");
+    operator.run(&format!("deploy --all --dwell 1 --flake {named}")).ends(0);
+    assert_eq!(operator.running(), operator.build());
+    let ran = operator.run(&format!("status --all --flake {named}")).ends(0);
+    assert!(!ran.out.contains("should run"), "{ran:#?}");
+    let ran = operator.run(&format!("deploy node3 --flake {named}")).ends(2);
+    assert!(ran.err.contains("no node, group or tag fits `node3`"), "{ran:#?}");
+
+    // They were done from here, and hosts of both are known by now.
+    let ran = operator.run("history").ends(0);
+    assert_eq!(ran.out.lines().count(), 2, "{ran:#?}");
+    operator.run("exec --all -- true").ends(0);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) fn deploy(args: &Args, deploy: &Deploy) -> Result<Exit, Failure> {
 
 fn bring(args: &Args, deploy: &Deploy, mode: Mode) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&deploy.from)?.unwrap_or_default();
-    let fleet = Fleet::open(args.repo.as_deref(), &listed.into_keys().collect())?;
+    let fleet = which::opened(args, &deploy.from, &listed.into_keys().collect())?;
     let chosen = which::nodes(args, &fleet, &deploy.which)?;
     if chosen.is_empty() {
         return none();
@@ -55,7 +55,7 @@ fn bring(args: &Args, deploy: &Deploy, mode: Mode) -> Result<Exit, Failure> {
 /// Shows what a deployment would do, and writes it to a file.
 pub(crate) fn plan(args: &Args, make: &MakePlan) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&make.from)?.unwrap_or_default();
-    let fleet = Fleet::open(args.repo.as_deref(), &listed.into_keys().collect())?;
+    let fleet = which::opened(args, &make.from, &listed.into_keys().collect())?;
     let chosen = which::nodes(args, &fleet, &make.which)?;
     if chosen.is_empty() {
         return none();
@@ -155,7 +155,7 @@ fn resume_run(args: &Args, name: Option<&str>) -> Result<Exit, Failure> {
         Failure::new(Exit::Usage, message).because(error)
     })?;
     let Command::Resume(resume) = &args.command else { return none() };
-    let fleet = Fleet::open(args.repo.as_deref(), &plan.nodes.keys().cloned().collect())?;
+    let fleet = which::opened(args, &resume.from, &plan.nodes.keys().cloned().collect())?;
     let open = |node: &NodeName| !verdicts.get(node).is_some_and(|verdict| verdict.is_good());
     let left: BTreeSet<NodeName> = plan.nodes.keys().filter(|node| open(node)).cloned().collect();
     if left.is_empty() {
@@ -184,7 +184,7 @@ fn begin(
     let chosen = plan.nodes.keys().cloned().collect();
     let plan = Plan { build_only: mode.build_only, switches: args.given.clone(), ..plan };
     let work = jobs::jobs(args, fleet, &plan, how, &chosen)?;
-    let runs = run::runs(args, fleet.root())?;
+    let runs = run::runs(args, &run::root(args))?;
     let journal = runs.begin(&nixmox_fleet::new_run()?, &plan).map_err(advice::run)?;
     run::execute(args, work, (how, mode), journal, (nix, plan.source_path))
 }

@@ -40,7 +40,7 @@ pub(crate) fn rollback(args: &Args, rollback: &Rollback) -> Result<Exit, Failure
         nodes: planned,
     };
     let work = jobs::jobs(args, &fleet, &plan, &rollback.how, &nodes)?;
-    let runs = run::runs(args, fleet.root())?;
+    let runs = run::runs(args, &run::root(args))?;
     let journal = runs.begin(&nixmox_fleet::new_run()?, &plan).map_err(advice::run)?;
     let source = (nixmox_fleet::nix(&[]), None);
     run::execute(args, work, (&rollback.how, Mode::default()), journal, source)

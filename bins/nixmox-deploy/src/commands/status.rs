@@ -34,7 +34,11 @@ pub(crate) fn ask(
 /// Shows what hosts run, and whether they boot it too.
 pub(crate) fn status(args: &Args, status: &Status) -> Result<Exit, Failure> {
     let listed = evaluated::paths(&status.from)?.unwrap_or_default();
-    let fleet = which::known(args, listed.into_keys().collect())?;
+    let listed = listed.into_keys().collect();
+    let fleet = match status.from.flake {
+        Some(_) => which::opened(args, &status.from, &listed)?,
+        None => which::known(args, listed)?,
+    };
     let nodes = which::nodes(args, &fleet, &status.which)?;
     let from = &status.from;
     let compare = status.drift || from.is_given();
