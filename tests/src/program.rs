@@ -75,8 +75,12 @@ fn is_current(program: &Path) -> bool {
     let Ok(noted) = fs::read_to_string(program.with_extension("d")) else { return false };
     let Some((_, sources)) = noted.trim().split_once(": ") else { return false };
     let Some(built) = modified(program) else { return false };
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else { return false };
     let mut sources: Vec<PathBuf> = sources.split(' ').map(PathBuf::from).collect();
+    // A directory of builds that was copied has programs of other sources.
+    if !sources.iter().any(|source| source.starts_with(root)) {
+        return false;
+    }
     let manifests = sources.iter().filter_map(|source| source.to_str()?.split_once("/src/"));
     let manifests: Vec<PathBuf> =
         manifests.map(|(package, _)| Path::new(package).join("Cargo.toml")).collect();
