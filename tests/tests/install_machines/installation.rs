@@ -1,7 +1,8 @@
 //! Somebody with a fleet's repository, who makes machines into its nodes.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -55,9 +56,19 @@ impl<'a> Installation<'a> {
         Self { env, machines: machines.to_vec(), systems, image_digest }
     }
 
-    /// Seals a secret, which gives the node its host key.
-    pub(crate) fn secret(&self, path: &str, value: &str) {
-        self.env.run_with(&["set", path], value).ends(0);
+    /// Seals secrets in the editor, which gives each node its host key.
+    #[track_caller]
+    pub(crate) fn edits(&mut self, secrets: &[(&str, &str)]) {
+        let line = |(path, value): &(&str, &str)| format!("  nodes.{path} = \"{value}\";\n");
+        self.env.give("typed", secrets.iter().map(line).collect::<String>());
+        // The example's line becomes what is typed.
+        let script = r#"sed -i -e "/^  nodes = { };$/{r $given/typed" -e "d}" "$f""#;
+        let said = self.env.editor(script).run(&["edit"]).ends(0);
+        let created = secrets.len();
+        assert!(
+            said.out.contains(&format!("{created} created; the master was sealed")),
+            "{said:#?}"
+        );
     }
 
     /// Returns the system that a node is to run.
@@ -97,25 +108,49 @@ impl<'a> Installation<'a> {
 
     /// Installs, or goes on, and is killed in the midst of a phase.
     #[track_caller]
-    pub(crate) fn is_killed_at(&self, nodes: &[&str], more: &[String], phase: &str) {
+    pub(crate) fn is_killed_at(&self, nodes: &[&str], more: &[String], wanted: &str) {
+        let ran = self.watched(nodes, more, |_, phase, group| {
+            if phase == wanted {
+                thread::sleep(Duration::from_secs(2));
+                let mut kill = Command::new("kill");
+                assert!(kill.args(["-KILL", "--", group]).status().unwrap().success());
+            }
+        });
+        assert_eq!(ran.signal, Some(9), "it did not come to {wanted}: {ran:#?}");
+    }
+
+    /// Installs with an eye on it: whenever a phase of a node begins, something happens. It is told the node, the phase, and
+    /// how the group of the program's processes is killed.
+    pub(crate) fn watched(
+        &self,
+        nodes: &[&str],
+        more: &[String],
+        mut begins: impl FnMut(&str, &str, &str),
+    ) -> Ran {
         let json = ["--json".to_owned()];
         let mut child = self.command(nodes, &[more, &json].concat()).spawn().unwrap();
-        let mut said = Vec::new();
-        let mark = format!("\"phase\":\"{phase}\"");
+        let group = format!("-{}", child.id());
+        let mut stderr = child.stderr.take().unwrap();
+        let err = thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).map(|_| text).unwrap_or_default()
+        });
+        let mut out = String::new();
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            said.push(line.unwrap());
-            if said.last().unwrap().contains(&mark) {
-                thread::sleep(Duration::from_secs(2));
-                let group = format!("-{}", child.id());
-                let mut kill = Command::new("kill");
-                assert!(kill.args(["-KILL", "--", &group]).status().unwrap().success());
-                child.wait().unwrap();
-                return;
+            let line = line.unwrap();
+            let said: Value = serde_json::from_str(&line).unwrap();
+            out.push_str(&line);
+            out.push('\n');
+            let word = |name: &str| said.get(name).and_then(Value::as_str);
+            if let (Some("phase"), Some(node), Some(phase)) =
+                (word("event"), word("node"), word("phase"))
+            {
+                begins(node, phase, &group);
             }
         }
-        let err = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
-        child.wait().unwrap();
-        panic!("it did not come to {phase}: {said:#?} {err}");
+        let status = child.wait().unwrap();
+        let (code, signal) = (status.code(), ExitStatusExt::signal(&status));
+        Ran { code, signal, out, err: err.join().unwrap() }
     }
 
     /// A command of the program for some nodes; the first word of `nodes` may be `resume`.
@@ -151,13 +186,13 @@ impl<'a> Installation<'a> {
         text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns a line of the private key that the repository has for a node.
+    /// Returns the line with the secret part of the private key that the repository has for a node.
     pub(crate) fn private_line(&self, node: &str) -> String {
         let mut open = self.env.command(sops_program());
         open.args(["decrypt", "--input-type", "binary", "--output-type", "binary"]);
         open.arg(format!("nodes/{node}/ssh_host_ed25519_key"));
         let opened = Ran::new(&open.output().unwrap()).ends(0).out;
-        opened.lines().nth(2).unwrap().to_owned()
+        opened.lines().nth(4).unwrap().to_owned()
     }
 
     /// Runs a command on a machine with the user's ssh, which accepts one key alone.
@@ -191,4 +226,12 @@ pub(crate) fn portable(program: &str) -> NamedTempFile {
     tar.arg("-C").arg(directory.path()).arg("-cf").arg(archive.path()).arg(".");
     assert!(tar.status().unwrap().success());
     archive
+}
+
+/// Ends every connection to a machine's sshd; what was started over one goes on.
+pub(crate) fn drop_connections(machine: &Machine) {
+    let others = "for pid in $(pidof sshd sshd-session); do \
+        [ \"$(awk '/^PPid/ { print $2 }' /proc/$pid/status)\" = 1 ] || kill -KILL $pid; done";
+    // Whoever asks for it loses the connection as well.
+    machine.ssh(others);
 }

@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "helpers of tests fail by panicking"
 )]
@@ -12,8 +11,8 @@
 mod installation;
 mod secrecy;
 
-use std::fs::File;
-use std::process::{Command, Stdio};
+use std::fs::{self, File};
+use std::process::Command;
 
 use installation::{Installation, PLACE};
 use nixmox_install::Disk;
@@ -21,6 +20,7 @@ use nixmox_tests::{Machine, TestEnv, install_program};
 use nixmox_topology::NodeName;
 use secrecy::Watch;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 const CANARIES: [&str; 2] = ["canary-of-web-3b91", "canary-of-db-c07f"];
 
@@ -33,9 +33,10 @@ fn two_machines_become_nodes_with_their_secrets() {
         [Machine::up("web"), db.join().unwrap()]
     });
     let [web, db] = &machines;
-    let installation = Installation::new(&[web, db]);
-    installation.secret("web.token", CANARIES[0]);
-    installation.secret("db.token", CANARIES[1]);
+    let mut installation = Installation::new(&[web, db]);
+    let watch = Watch::start(CANARIES.map(str::to_owned).to_vec());
+    installation.edits(&[("web.token", CANARIES[0]), ("db.token", CANARIES[1])]);
+    assert_eq!(watch.end(), [""; 0], "who looks on has seen a secret");
     let both = ["web", "db"];
     let keys = installation.installer_keys(&both);
     let tokens = installation.tokens(&both, &keys);
@@ -46,8 +47,21 @@ fn two_machines_become_nodes_with_their_secrets() {
     let one = [&keys[2..], &tokens[2..]].concat();
     let watch = Watch::start(secrets.clone());
     installation.is_killed_at(&["db"], &one, "boot-installer");
-    installation.installs(&both, &[&keys[..], &tokens[..]].concat()).ends(0);
+    // The connection is lost while it is; both machines are installed at the same time.
+    let mut begun = Vec::new();
+    let ran = installation.watched(&both, &[&keys[..], &tokens[..]].concat(), |node, phase, _| {
+        let again = begun.contains(&format!("{node} {phase}"));
+        begun.push(format!("{node} {phase}"));
+        if (node, phase, again) == ("db", "boot-installer", false) {
+            installation::drop_connections(db);
+        }
+    });
+    let ran = ran.ends(0);
     assert_eq!(watch.end(), [""; 0], "who looks on has seen a secret");
+    assert!(ran.out.contains("\"event\":\"connection-lost\""), "{ran:#?}");
+    let first = |node: &str| begun.iter().position(|begun| begun.starts_with(node)).unwrap();
+    let last = |node: &str| begun.iter().rposition(|begun| begun.starts_with(node)).unwrap();
+    assert!(first("db") < last("web") && first("web") < last("db"), "{begun:?}");
 
     for (machine, canary) in machines.iter().zip(CANARIES) {
         let node = machine.name();
@@ -84,13 +98,18 @@ fn a_rescue_system_with_a_key_made_before_becomes_a_node() {
     let options = ["--as", "debian", "--keys", &initrd, "--disk", "3G:other"];
     let machine = Machine::with("web", &options);
     assert_eq!(machine.installer_key(), fingerprint);
-    let installation = Installation::new(&[&machine]);
-    installation.secret("web.token", CANARIES[0]);
+    let mut installation = Installation::new(&[&machine]);
+    installation.edits(&[("web.token", CANARIES[0])]);
     let words = |words: &[&str]| {
         let key = format!("web={fingerprint}");
         let all = [&["--installer-key", &key, "--via", "rescue"][..], words].concat();
         all.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
+
+    // Its clock is wrong until it is the node, which is said, and ends nothing.
+    machine.sh("date -s '260050 seconds ago'");
+    let said = installation.installs(&["web"], &words(&["--dry-run"])).ends(4);
+    assert!(said.out.contains("note: its clock is wrong by 2600"), "{said:#?}");
 
     let said = installation.installs(&["web"], &words(&["--yes"])).ends(4);
     assert!(said.out.contains("no disk that is /dev/disk/by-id/virtio-disk0"), "{said:#?}");
@@ -103,6 +122,7 @@ fn a_rescue_system_with_a_key_made_before_becomes_a_node() {
     installation.is_killed_at(&["web"], &words(&["--yes"]), "copy");
     let formatted = machine.sh("blkid -s UUID -o value /dev/disk/by-partlabel/root");
     installation.is_killed_at(&["resume", "web"], &words(&[]), "activate");
+    secrecy::on_rescue(&machine, CANARIES[0], &installation.private_line("web"));
     installation.installs(&["resume", "web"], &words(&[])).ends(0);
     assert_eq!(machine.sh("blkid -s UUID -o value -t LABEL=nixos"), formatted);
     let system = installation.system("web");
@@ -133,17 +153,20 @@ fn other_disk() -> String {
 /// Opens the sealed file of a machine there, with its own host key: by another program than ours.
 fn opened_there(machine: &Machine) -> String {
     let key = machine.sh("cat /etc/ssh/ssh_host_ed25519_key");
-    let identity = installation::age_identity(&key);
     let reader = installation::portable(env!("CARGO_BIN_EXE_rops-reader"));
     let mut send = Command::new("ssh");
     send.arg("-F").arg(machine.careless_ssh_config()).arg(machine.name());
     send.arg("mkdir -p /run/reader && tar -x -C /run/reader");
     assert!(send.stdin(File::open(reader.path()).unwrap()).status().unwrap().success());
     let script = format!(
-        "cd /run/reader && ROPS_AGE={identity} ./ld.so --library-path . ./program <{PLACE}; rm -r /run/reader"
+        "cd /run/reader && read -r ROPS_AGE && export ROPS_AGE && ./ld.so --library-path . ./program <{PLACE}; \
+         rm -r /run/reader"
     );
+    let key = installation::age_identity(&key);
+    let given = NamedTempFile::new_in("/dev/shm").unwrap();
+    fs::write(given.path(), format!("{key}\n")).unwrap();
     let mut open = Command::new("ssh");
     open.arg("-F").arg(machine.careless_ssh_config()).args([machine.name(), &script]);
-    let opened = nixmox_tests::Ran::new(&open.stdin(Stdio::null()).output().unwrap());
-    opened.ends(0).out.trim().to_owned()
+    let opened = open.stdin(File::open(given.path()).unwrap()).output().unwrap();
+    nixmox_tests::Ran::new(&opened).ends(0).out.trim().to_owned()
 }

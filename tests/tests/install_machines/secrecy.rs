@@ -66,6 +66,19 @@ pub(crate) fn on_machine(machine: &Machine, canary: &str, private_line: &str) {
     assert!(!holds(&machine.disk(), canary), "the secret is on the disk");
 }
 
+/// While a machine is installed they are in no file of what runs there, its log included, and in the new root in one that
+/// is root's alone.
+#[track_caller]
+pub(crate) fn on_rescue(machine: &Machine, canary: &str, private_line: &str) {
+    assert!(!machine.console().contains("LEAKED"), "{}", machine.console());
+    let found = machine.sh(&format!(
+        "grep -rlaF -e '{canary}' -e '{private_line}' /etc /var /run /root /tmp /mnt/etc /mnt/var /mnt/root /mnt/boot \
+         2>/dev/null || true"
+    ));
+    assert_eq!(found, "/mnt/etc/ssh/ssh_host_ed25519_key");
+    assert_eq!(machine.sh("stat -c '%a %U' /mnt/etc/ssh/ssh_host_ed25519_key"), "600 root");
+}
+
 /// Nor are they here, besides where they were before: not in the record of the run, not in the store.
 #[track_caller]
 pub(crate) fn here(installation: &Installation<'_>, secrets: &[String]) {
