@@ -144,10 +144,8 @@ async fn interrupted_twice(stop: &watch::Sender<bool>, view: &View) {
             _ = terminate.recv() => {}
         }
         if first {
-            view.say(
-                "interrupted: nothing new is begun, and what was begun is brought to its end; \
-                 once more to leave it to the hosts",
-            );
+            view.say("interrupted: nothing new is begun, and what was begun is brought to its end");
+            view.say("once more to leave that to the hosts");
             let _ = stop.send(true);
         }
     }

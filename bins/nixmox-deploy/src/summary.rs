@@ -99,11 +99,14 @@ fn write(
     for ended in ends.values().filter(|ended| ended.verdict() != Verdict::Unchanged) {
         let style = colour(ended.verdict());
         writeln!(out, "{style}{}{style:#}  {}", ended.node, escape(&message(&ended.end)))?;
-        if let (true, Some(before)) = (ended.verdict().is_good(), &ended.before) {
-            writeln!(out, "  {}", arrow(before, &ended.wanted))?;
-        }
-        for line in packages(&ended.changes) {
-            writeln!(out, "  {}", escape(&line))?;
+        // What would have changed is no news of a host that runs what it ran.
+        if ended.verdict().is_good() {
+            if let Some(before) = &ended.before {
+                writeln!(out, "  {}", arrow(before, &ended.wanted))?;
+            }
+            for line in packages(&ended.changes) {
+                writeln!(out, "  {}", escape(&line))?;
+            }
         }
         for line in details(&ended.end) {
             writeln!(out, "  | {}", escape(&line))?;

@@ -9,6 +9,7 @@
 //! | start any other program | [`scrubbed`]; with plaintext in its hands, [`run_child`] |
 //! | print what came from a repository | [`terminal::escape`], [`terminal::Table`] |
 //! | show that long work goes on | [`Progress`] |
+//! | draw over what was drawn, also when Ctrl-C is pressed | [`SilentSignals`] |
 //! | take the switches that all programs have | [`Switches`] |
 //! | make completions and manual pages | [`pages`] |
 //! | end | [`Exit`], [`Failure`] |
@@ -28,6 +29,7 @@
 //! assert_eq!(failure.exit().code(), 100);
 //! ```
 
+mod echo;
 mod env;
 mod exit;
 mod failure;
@@ -43,6 +45,7 @@ pub mod plaintext;
 pub mod prompt;
 pub mod terminal;
 
+pub use echo::SilentSignals;
 pub use env::{is_root, scrubbed, secret_variables};
 pub use exit::Exit;
 pub use failure::{Failure, Snippet};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use nixmox_cli::SilentSignals;
 use nixmox_cli::terminal::escape;
 use nixmox_deploy::{Event, Happening, Line, Phase, Verdict};
 use nixmox_topology::NodeName;
@@ -22,7 +23,11 @@ pub struct View {
 }
 
 enum Kind {
-    Live { all: MultiProgress, bars: BTreeMap<NodeName, ProgressBar> },
+    Live {
+        all: MultiProgress,
+        bars: BTreeMap<NodeName, ProgressBar>,
+        _silent: Option<SilentSignals>,
+    },
     Plain,
     Json,
 }
@@ -126,7 +131,7 @@ fn live(nodes: &[NodeName]) -> Kind {
         (node.clone(), bar)
     };
     let bars = nodes.iter().map(bar).collect();
-    Kind::Live { all, bars }
+    Kind::Live { all, bars, _silent: SilentSignals::begin() }
 }
 
 /// Where a phase begins on the bar.

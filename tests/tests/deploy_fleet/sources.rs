@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nixmox_tests::copy_tree;
+use nixmox_tests::{NIX_CONFIG, copy_tree};
 use serde_json::Value;
 
 use crate::operator::{Operator, activations};
@@ -35,7 +35,11 @@ fn a_command_may_build_and_may_fail() {
 
 #[test]
 fn a_flake_needs_no_fleet_around_it() {
-    let operator = Operator::new(2);
+    let mut operator = Operator::new(2);
+    // Nor does Nix have to be told anything: as it comes, it has no flakes.
+    let usual = NIX_CONFIG.replace("experimental-features = nix-command flakes\n", "");
+    assert_ne!(usual, NIX_CONFIG);
+    operator.env.var("NIX_CONFIG", &usual);
     let ran = operator.run("deploy node1").ends(100);
     assert!(ran.err.contains("--flake REF or --paths FILE"), "{ran:#?}");
     let directory = operator.systems.path().display().to_string();

@@ -34,6 +34,10 @@ impl Nix {
         for name in &self.hidden {
             command.env_remove(name);
         }
+        if program == "nix" {
+            // As Nix comes, its newer commands are turned off.
+            command.args(["--extra-experimental-features", "nix-command flakes"]);
+        }
         command
     }
 
