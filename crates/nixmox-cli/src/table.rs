@@ -93,6 +93,11 @@ impl<const N: usize> Table<N> {
         Ok(())
     }
 
+    /// Tells whether nothing has to be cut for so many columns.
+    pub fn fits(&self, width: Option<usize>) -> bool {
+        self.widths(width) == self.widths(None)
+    }
+
     /// Finds the width of each column, taking from the widest until all fit.
     fn widths(&self, limit: Option<usize>) -> [usize; N] {
         let mut widths = [0; N];
@@ -168,6 +173,7 @@ mod tests {
         let mut table = Table::bare();
         table.row(["short", "a very long path to a file"]);
         assert_eq!(plain(&table, Some(20)), "short  a very long …\n");
+        assert!(!table.fits(Some(32)) && table.fits(Some(33)) && table.fits(None));
     }
 
     #[test]

@@ -65,6 +65,12 @@ fn drift_is_said(operator: &Operator, [first, second, other]: [&String; 3]) {
         shown.contains("drifted: nixos-system-node1-23.05.testbed.ok.1 was deployed"),
         "{ran:#?}"
     );
+    // A narrow terminal has room for it as well.
+    let words = operator.arguments("status --all");
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let (_, shown) = operator.env.terminal(80, &words).end();
+    let remark = "\nnode1: boots another system than it runs; drifted: nixos-system-node1-23.05.testbed.ok.1";
+    assert!(shown.contains(remark), "{shown}");
     let ran = operator.run("status --all --paths PATHS --json").ends(0);
     let all: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(all.pointer("/node1/current").unwrap(), second);

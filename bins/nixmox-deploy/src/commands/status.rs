@@ -1,8 +1,9 @@
 //! What hosts run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 
-use nixmox_cli::terminal::{Table, width};
+use nixmox_cli::terminal::{Table, escape, width};
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{GuardError, Last, Probe, StorePath, each, probe};
 use nixmox_topology::NodeName;
@@ -64,26 +65,39 @@ pub(crate) fn status(args: &Args, status: &Status) -> Result<Exit, Failure> {
 }
 
 fn table(probes: &Probes, wanted: &BTreeMap<NodeName, StorePath>) -> Result<(), Failure> {
-    let mut table = Table::new(["HOST", "RUNS", "GENERATION", "UP", "BOOT", "REMARKS"]);
+    let mut whole = Table::new(["HOST", "RUNS", "GENERATION", "UP", "BOOT", "REMARKS"]);
+    let mut narrow = Table::new(["HOST", "RUNS", "GENERATION", "UP", "BOOT"]);
+    let mut below = Vec::new();
     for (node, probe) in probes {
-        let row = match probe {
-            Ok(probe) => [
-                node.to_string(),
-                probe.current.name().to_owned(),
-                probe.generation.map(|n| n.to_string()).unwrap_or_default(),
-                uptime(probe.uptime),
-                probe.boot_id.chars().take(8).collect(),
-                remarks(probe, wanted.get(node)).join("; "),
-            ],
-            Err(error) => {
-                let said = format!("cannot be asked: {error}");
-                [node.to_string(), String::new(), String::new(), String::new(), String::new(), said]
-            }
+        let said = match probe {
+            Ok(probe) => remarks(probe, wanted.get(node)).join("; "),
+            Err(error) => format!("cannot be asked: {error}"),
         };
-        table.row(row.each_ref().map(String::as_str));
+        let [runs, generation, up, boot] = probe.as_ref().map(state).unwrap_or_default();
+        let node = node.to_string();
+        whole.row([&*node, &*runs, &*generation, &*up, &*boot, &*said]);
+        narrow.row([&*node, &*runs, &*generation, &*up, &*boot]);
+        below.extend((!said.is_empty()).then(|| format!("{node}: {said}")));
     }
     let columns = width(std::io::stdout());
-    super::print_with(|out| table.write(out, columns))
+    super::print_with(|out| {
+        if whole.fits(columns) {
+            return whole.write(out, columns);
+        }
+        // Remarks are what one looks for, and are not cut.
+        narrow.write(out, columns)?;
+        below.iter().try_for_each(|line| writeln!(out, "{}", escape(line)))
+    })
+}
+
+/// What a host runs, its generation, for how long, and in which boot.
+fn state(probe: &Probe) -> [String; 4] {
+    [
+        probe.current.name().to_owned(),
+        probe.generation.map(|n| n.to_string()).unwrap_or_default(),
+        uptime(probe.uptime),
+        probe.boot_id.chars().take(8).collect(),
+    ]
 }
 
 /// The name of a system, with its hash where another one has the same name.
