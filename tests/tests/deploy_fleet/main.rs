@@ -7,6 +7,7 @@ mod elsewhere;
 mod goals;
 mod healthy;
 mod interrupted;
+mod kept;
 mod killed;
 mod limits;
 mod looking;

@@ -10,14 +10,19 @@ use super::end::JobError;
 use super::{Job, Settings, Watch};
 use crate::closure::closure_on;
 use crate::{
-    Goal, GuardError, GuardPhase, Happening, Last, NixLine, Outcome, PackageChange, Phase, Probe,
-    RemoteCommand, SecretFiles, StorePath, abort, activate, package_changes, probe, resume,
+    Goal, GuardError, GuardPhase, Happening, HostError, Last, NixLine, Outcome, PackageChange,
+    Phase, Probe, RemoteCommand, SecretFiles, StorePath, abort, activate, package_changes, probe,
+    resume,
 };
 
 /// Between two looks at a host that reboots.
 const LOOK: Duration = Duration::from_millis(500);
 /// Where hosts keep their own key.
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+
+/// Has a root for a path that need not be there yet. The guard takes it away when it has its own.
+const KEEP: &str =
+    "mkdir -p /nix/var/nix/gcroots/nixmox && ln -sfn \"$1\" /nix/var/nix/gcroots/nixmox/brought";
 
 /// What a host answers to the first question.
 pub(super) struct Answer {
@@ -94,6 +99,7 @@ pub(super) async fn bring(job: &Job, settings: &Settings, watch: &Watch) -> Resu
             watch.events.send(node, Happening::Progress { done, total });
         }
     };
+    keep(job).await.map_err(|error| JobError::Copy(error.into()))?;
     let derivation = job.system.derivation.as_ref().filter(|_| job.build_on_remote);
     let brought = match derivation {
         Some(derivation) => {
@@ -106,6 +112,13 @@ pub(super) async fn bring(job: &Job, settings: &Settings, watch: &Watch) -> Resu
         }
     };
     brought.map_err(JobError::Copy)
+}
+
+/// Keeps what a host is about to get from its garbage collections: it may be long until it is its turn to be activated.
+async fn keep(job: &Job) -> Result<(), HostError> {
+    let command = RemoteCommand::script(KEEP, [job.system.toplevel.as_str()])?;
+    // Who may not do that may copy nevertheless.
+    job.host.run(&command).await.map(|_| ())
 }
 
 /// Lists the closure of what a host runs, if it can tell.

@@ -35,6 +35,8 @@ prepare() {
     forget_old_transactions
     root new "$new"
     root old "$old"
+    # What kept it on its way here.
+    rm -f "$roots/brought"
     enter prepared
     # Whoever prepares and then is gone does not keep the host for ever.
     arm expire 900 due

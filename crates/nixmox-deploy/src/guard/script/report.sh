@@ -93,6 +93,7 @@ push() {
     [ -e "$1" ] || refuse missing "$1"
     mkdir -p "$roots"
     ln -sfn "$1" "$roots/pushed.new" && move_link "$roots/pushed.new" "$roots/pushed"
+    rm -f "$roots/brought"
     say pushed "$1"
 }
 
