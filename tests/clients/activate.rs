@@ -80,9 +80,13 @@ fn describe(what: &Happening) -> String {
 
 fn host(order: &Value) -> Result<Host, Problem> {
     let node = NodeName::parse(word(order, "node")?)?;
+    let sudo = order["sudo"].as_bool().unwrap_or_default();
+    if order["local"].as_bool().unwrap_or_default() {
+        return Ok(Host::local(node, sudo));
+    }
     let mut target = Target::new(node, Address::parse(word(order, "address")?)?);
     target.host_keys.push(HostPublicKey::parse(word(order, "host_key")?)?);
-    target.use_remote_sudo = order["sudo"].as_bool().unwrap_or_default();
+    target.use_remote_sudo = sudo;
     let include = vec![PathBuf::from(word(order, "ssh_config")?)];
     let settings = SshSettings { include, ..SshSettings::default() };
     let files = SshFiles::write(std::slice::from_ref(&target), &settings)?;

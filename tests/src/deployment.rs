@@ -147,8 +147,13 @@ impl Ended {
     }
 }
 
-/// Returns the path of the client: cargo builds the programs of this package before it runs its tests.
-fn activate_program() -> PathBuf {
+/// Returns the path of the client, which may also be run on a host itself: cargo builds the programs of this package
+/// before it runs its tests.
+///
+/// # Panics
+///
+/// When it is not known which test this is.
+pub fn activate_program() -> PathBuf {
     // target/debug/deps/TEST
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().join("activate-once")

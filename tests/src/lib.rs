@@ -36,7 +36,7 @@ mod trace;
 
 pub use bed::{Bed, BedHost, Fleet, NIX_CONFIG, eventually, nix};
 pub use deployer::{Deployer, is_settled, patience, phase, switch, until};
-pub use deployment::{Deployment, Ended};
+pub use deployment::{Deployment, Ended, activate_program};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
 pub use machine::{Machine, kexec_archive};
