@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::{
-    End, Ended, EventSink, JobError, Journal, Limits, NixLine, Rollout, RunId, Runs, Settings,
-    Skip, Verdict, Watch,
+    End, Ended, EventSink, JobError, Journal, Limits, Line, NixLine, Phase, Rollout, RunId, Runs,
+    Settings, Skip, Verdict, Watch,
 };
 use nixmox_topology::NodeName;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +34,14 @@ pub(crate) fn runs(args: &Args, root: &Path) -> Result<Runs, Failure> {
 /// Returns the run of a name, or the last one.
 pub(crate) fn find(runs: &Runs, name: Option<&str>) -> Result<RunId, Failure> {
     match name {
-        Some(name) => RunId::parse(name).map_err(advice::run),
+        Some(name) => {
+            let id = RunId::parse(name).map_err(advice::run)?;
+            let known = runs.list().map_err(advice::run)?.contains(&id);
+            known.then_some(id).ok_or_else(|| {
+                Failure::new(Exit::NoFile, format!("there is no run {name} from here"))
+                    .hint("list them: nixmox-deploy history")
+            })
+        }
         None => {
             let last = runs.list().map_err(advice::run)?.into_iter().next();
             last.ok_or_else(|| {
@@ -53,6 +60,20 @@ pub(crate) fn failed_nodes(runs: &Runs) -> Result<BTreeSet<NodeName>, Failure> {
     let verdicts = runs.verdicts(&last).map_err(advice::run)?;
     let open = |node: &NodeName| !verdicts.get(node).is_some_and(|verdict| verdict.is_good());
     Ok(plan.nodes.into_keys().filter(open).collect())
+}
+
+/// Lists the nodes that a run has begun to change.
+pub(crate) fn begun(runs: &Runs, id: &RunId) -> Result<BTreeSet<String>, Failure> {
+    let mut begun = BTreeSet::new();
+    let note = |line: Line| {
+        if let Line::Phase { node, phase, .. } = line
+            && phase == Phase::Prepare.word()
+        {
+            begun.insert(node);
+        }
+    };
+    runs.lines(id, note).map_err(advice::run)?;
+    Ok(begun)
 }
 
 /// Does the work and reports it.

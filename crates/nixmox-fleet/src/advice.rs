@@ -5,8 +5,12 @@ use std::path::Path;
 
 use nixmox_cli::{Exit, Failure};
 use nixmox_deploy::SelectorError;
+use nixmox_topology::NodeName;
 
 use crate::Fleet;
+
+/// So many hosts are named where somebody has mistyped one.
+const MANY: usize = 8;
 
 /// Explains that no fleet was found.
 pub(crate) fn no_fleet(start: &Path) -> Failure {
@@ -29,15 +33,19 @@ pub(crate) fn selector(error: SelectorError, fleet: &Fleet) -> Failure {
     };
     let failure = Failure::from_error(Exit::Usage, error);
     let topology = fleet.repository.as_ref().map(nixmox_secrets::Fleet::topology);
-    let near = match (name, topology) {
-        (Some(name), Some(topology)) => topology.closest(&name),
-        _ => Vec::new(),
-    };
+    let Some(name) = name else { return failure };
+    let near = topology.map(|topology| topology.closest(&name)).unwrap_or_default();
     let near: Vec<String> = near.iter().map(ToString::to_string).collect();
-    if near.is_empty() {
-        failure
-    } else {
-        failure.hint(format!("did you mean {}?", near.join(" or ")))
+    if !near.is_empty() {
+        return failure.hint(format!("did you mean {}?", near.join(" or ")));
+    }
+    let known: Vec<&str> = fleet.labels.keys().map(NodeName::as_str).collect();
+    match known.split_at_checked(MANY) {
+        Some((_, more @ [_, ..])) => {
+            let first: Vec<&str> = known.iter().copied().take(MANY).collect();
+            failure.hint(format!("hosts are {} and {} more", first.join(", "), more.len()))
+        }
+        _ => failure.hint(format!("hosts are {}", known.join(", "))),
     }
 }
 

@@ -43,6 +43,8 @@ fn nothing_is_deployed_by_a_mistyped_line() {
     let env = repository();
     for (words, code, said) in [
         (vec!["graph", "wbe"], 2, "no node, group or tag fits `wbe`"),
+        (vec!["graph", "other"], 2, "hint: hosts are db1, w1, w2"),
+        (vec!["resume", "20260101-000000-1"], 100, "hint: list them: nixmox-deploy history"),
         (vec!["graph", "w1 &"], 2, "a name belongs at character 5 of the selector"),
         (vec!["graph"], 2, "it is not said which hosts are meant"),
         (vec!["--all", "w1"], 2, "cannot be used with"),

@@ -164,12 +164,15 @@ fn resume_run(args: &Args, name: Option<&str>) -> Result<Exit, Failure> {
     if !resume.how.danger_skip_check {
         nixmox_fleet::check_sealed(&fleet, resume.how.nix)?;
     }
-    // What a host ran when the plan was made is no longer what it runs when it was begun.
+    // What a host ran when the plan was made is no longer what it runs when it was begun; all others still have to.
+    let begun = run::begun(&runs, &id)?;
     let mut rest = plan.clone();
     rest.nodes.retain(|node, _| left.contains(node));
-    rest.nodes.values_mut().for_each(|planned| planned.running = None);
+    for (_, planned) in rest.nodes.iter_mut().filter(|(node, _)| begun.contains(node.as_str())) {
+        planned.running = None;
+    }
     let work = jobs::jobs(args, &fleet, &rest, &resume.how, &left)?;
-    let mode = Mode { adopt: true, build_only: plan.build_only, ..Mode::default() };
+    let mode = Mode { adopt: true, build_only: plan.build_only, all_as_expected: true };
     let source = (nixmox_fleet::nix(&resume.from.nix.option), plan.source_path);
     run::execute(args, work, (&resume.how, mode), journal, source)
 }

@@ -141,7 +141,10 @@ pub(crate) fn logs(args: &Args, logs: &Logs) -> Result<Exit, Failure> {
     let path = runs.path(&id).join(format!("{}.log", logs.node));
     let text = std::fs::read_to_string(&path).ok().filter(|_| plain).ok_or_else(|| {
         let message = format!("run {} has no log of {}", id.as_str(), escape(&logs.node));
-        Failure::new(Exit::NoFile, message)
+        Failure::new(Exit::NoFile, message).hint(
+            "a host has one when it was activated, `build` when something was built; \
+             --run names another run of `nixmox-deploy history`",
+        )
     })?;
     for line in text.lines() {
         super::print(format!("{}\n", escape(line)).as_bytes())?;
