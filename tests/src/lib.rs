@@ -40,7 +40,9 @@ pub use deployment::{Deployment, Ended, activate_program};
 pub use env::{Ran, TestEnv};
 pub use fleet::{HOSTS, Shape};
 pub use machine::{Machine, kexec_archive};
-pub use program::{deploy_program, install_program, manifest_program, program, sops_program};
+pub use program::{
+    deploy_program, install_program, manifest_program, program, program_named, sops_program,
+};
 pub use pty::Pty;
 pub use search::{copy_tree, files};
 pub use trace::{Call, Traced, calls};

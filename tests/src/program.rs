@@ -14,7 +14,7 @@ use std::time::SystemTime;
 /// When it does not build.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| current("nixmox-secrets"))
+    PROGRAM.get_or_init(|| program_named("nixmox-secrets"))
 }
 
 /// Returns the path of `nixmox-sops`, as [`program`] does for its own.
@@ -24,7 +24,7 @@ pub fn program() -> &'static Path {
 /// When it does not build.
 pub fn sops_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| current("nixmox-sops"))
+    PROGRAM.get_or_init(|| program_named("nixmox-sops"))
 }
 
 /// Returns the path of `nixmox-manifest`, as [`program`] does for its own.
@@ -34,7 +34,7 @@ pub fn sops_program() -> &'static Path {
 /// When it does not build.
 pub fn manifest_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| current("nixmox-manifest"))
+    PROGRAM.get_or_init(|| program_named("nixmox-manifest"))
 }
 
 /// Returns the path of `nixmox-deploy`, as [`program`] does for its own.
@@ -44,7 +44,7 @@ pub fn manifest_program() -> &'static Path {
 /// When it does not build.
 pub fn deploy_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| current("nixmox-deploy"))
+    PROGRAM.get_or_init(|| program_named("nixmox-deploy"))
 }
 
 /// Returns the path of `nixmox-install`, as [`program`] does for its own.
@@ -54,10 +54,15 @@ pub fn deploy_program() -> &'static Path {
 /// When it does not build.
 pub fn install_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| current("nixmox-install"))
+    PROGRAM.get_or_init(|| program_named("nixmox-install"))
 }
 
-fn current(name: &str) -> PathBuf {
+/// Returns the path of one of the programs, as [`program`] does for its own.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn program_named(name: &str) -> PathBuf {
     // target/debug/deps/TEST, or target/release/BENCH
     let asking = std::env::current_exe().unwrap();
     let directory = asking.parent().unwrap();
@@ -65,7 +70,7 @@ fn current(name: &str) -> PathBuf {
         if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
     let program = directory.join(name);
     if !is_current(&program) {
-        build(directory, &format!("{name}-cli"));
+        build(directory, name);
     }
     program
 }
@@ -93,10 +98,11 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
-fn build(directory: &Path, package: &str) {
+// With the whole workspace chosen, or its dependencies would be built once more with other features.
+fn build(directory: &Path, name: &str) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(["build", "--quiet", "--package", package, "--target-dir"]);
+    cargo.args(["build", "--quiet", "--workspace", "--bin", name, "--target-dir"]);
     cargo.arg(directory.parent().unwrap());
     if directory.ends_with("release") {
         cargo.arg("--release");

@@ -142,9 +142,8 @@ fn completions_and_manual_pages_are_installed() {
     let directory = tempfile::tempdir().unwrap();
     let bin = directory.path().join("out/bin");
     fs::create_dir_all(&bin).unwrap();
-    let built = nixmox_tests::program().parent().unwrap();
     for name in programs() {
-        symlink(built.join(name), bin.join(name)).unwrap();
+        symlink(nixmox_tests::program_named(name), bin.join(name)).unwrap();
     }
     let helpers = "set -euo pipefail\n\
         installShellCompletion() {\n\

@@ -7,6 +7,8 @@ use crate::{bed, say, tools};
 pub(crate) fn test() -> Result<(), Failed> {
     let start = Instant::now();
     bed::build()?;
+    // Tests run the programs, and would build them otherwise; without `--tests` they would have other dependencies.
+    run(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))?;
     // Not `--all-targets`: examples would be built as tests of themselves, and some tests run them as programs.
     if tools::find("cargo-nextest") {
         run(&mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]))?;
