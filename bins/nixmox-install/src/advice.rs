@@ -1,7 +1,7 @@
 //! What a person is told when a machine is not installed, and what can be done about it.
 
 use nixmox_cli::Exit;
-use nixmox_install::{Cause, InstallError, Phase};
+use nixmox_install::{Cause, InstallError, Phase, Problem};
 use nixmox_topology::NodeName;
 
 /// Says with which status the program ends because of an error.
@@ -14,10 +14,8 @@ pub(crate) fn exit(error: &InstallError) -> Exit {
             Exit::InstallUnreachable
         }
         InstallError::Interrupted => Exit::Interrupted,
-        // The image is looked at before the machine is.
-        InstallError::Phase { source: Cause::Digest { .. } | Cause::File { .. }, .. } => {
-            Exit::InstallRefused
-        }
+        // What is to be copied is looked at before the machine is.
+        InstallError::Phase { source: Cause::File { .. }, .. } => Exit::InstallRefused,
         InstallError::Phase { phase, .. } => phase_exit(*phase),
         _ => Exit::Failure,
     }
@@ -42,17 +40,33 @@ pub(crate) fn message(error: &InstallError) -> String {
     nixmox_fleet::causes(error).join(": ")
 }
 
+/// Says what can be done about something that was found, where that is not plain from what it is.
+pub(crate) fn way_out(problem: &Problem) -> Option<&'static str> {
+    match problem {
+        Problem::NoImage => Some(
+            "boot one, or give its archive: --image FILE --image-sha256 HEX; or say --via rescue",
+        ),
+        Problem::NoInstaller => Some("boot one, or leave out --via installer"),
+        Problem::AlreadyNode => Some("to install it again nevertheless: --reinstall"),
+        Problem::ForeignMount => Some("unmount it there, or boot the machine anew"),
+        _ => None,
+    }
+}
+
 /// Says what can be done.
 pub(crate) fn hints(node: &NodeName, error: &InstallError) -> Vec<String> {
     let resume = format!("go on when that is repaired: nixmox-install resume {node}");
     match error {
         InstallError::Refused { findings } => {
             let mut hints: Vec<_> = findings.iter().skip(1).map(ToString::to_string).collect();
+            hints.extend(findings.iter().filter_map(|one| way_out(&one.what)).map(str::to_owned));
             hints.push("nothing was changed by this".to_owned());
             hints
         }
-        InstallError::Consent { token, .. } => {
-            vec![format!("to agree: --wipe {node}={token}")]
+        InstallError::Consent { token, other, .. } => {
+            let mistaken = other.then(|| "the token that was given is for other disks".to_owned());
+            let agree = format!("to agree: --wipe {node}={token}");
+            mistaken.into_iter().chain([agree]).collect()
         }
         InstallError::Unauthenticated => vec![
             format!("see what it answers with: nixmox-install fingerprint {node}"),

@@ -32,13 +32,18 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// A command that the first word may have been meant for.
+    #[arg(skip)]
+    pub(crate) meant: Option<String>,
 }
 
 impl Args {
     /// Reads the command line; without a command it is `install`.
     pub(crate) fn read() -> Self {
-        let words = std::env::args_os().collect();
-        Self::parse_from(nixmox_cli::with_command(words, &Self::command(), "install"))
+        let words: Vec<_> = std::env::args_os().collect();
+        let meant = nixmox_cli::similar_command(&words, &Self::command());
+        let words = nixmox_cli::with_command(words, &Self::command(), "install");
+        Self { meant, ..Self::parse_from(words) }
     }
 }
 

@@ -328,7 +328,13 @@ pub(crate) fn check_names<T>(
         let name = text.split_once('=').map(|(name, _)| name).unwrap_or(text);
         if !nodes.contains_key(name) {
             let message = format!("`{text}` is for none of the machines that are meant");
-            return Err(Failure::new(Exit::Usage, message).hint("it is NODE=VALUE"));
+            let failure = Failure::new(Exit::Usage, message);
+            return Err(match nodes.keys().next().filter(|_| nodes.len() == 1) {
+                Some(node) if !text.contains('=') => {
+                    failure.hint(format!("it is NODE=VALUE: {node}={text}"))
+                }
+                _ => failure.hint("it is NODE=VALUE"),
+            });
         }
     }
     Ok(())

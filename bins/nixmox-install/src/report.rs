@@ -34,9 +34,10 @@ fn one(out: &mut dyn Write, node: &NodeName, survey: &Survey) -> io::Result<()> 
     let facts = &survey.facts;
     let firmware = if facts.efi { "EFI" } else { "BIOS" };
     let system = if facts.os.is_empty() { "an unknown system" } else { &facts.os };
+    let variant = if facts.variant.is_empty() { "" } else { " " };
     writeln!(
         out,
-        "{node}  {} answers: {} {}, {}, {firmware}, {} MiB",
+        "{node}  {} answers: {}{variant}{}, {}, {firmware}, {} MiB",
         survey.who,
         escape(system),
         escape(&facts.variant),
@@ -46,6 +47,9 @@ fn one(out: &mut dyn Write, node: &NodeName, survey: &Survey) -> io::Result<()> 
     for finding in &survey.findings {
         let word = if finding.grave { "no" } else { "note" };
         writeln!(out, "  {word}: {}", escape(&finding.to_string()))?;
+        if let Some(way_out) = advice::way_out(&finding.what) {
+            writeln!(out, "    {way_out}")?;
+        }
     }
     if let Some(next) = survey.next {
         writeln!(out, "  next: {}", next.word())?;

@@ -163,6 +163,7 @@ async fn interruptions(stop: watch::Sender<bool>, view: Arc<View>) {
     let _ = stop.send(true);
     if tokio::signal::ctrl_c().await.is_ok() {
         view.finish();
+        view.say("left; what goes on at machines goes on: nixmox-install status, then resume");
         std::process::exit(i32::from(Exit::Interrupted.code()));
     }
 }

@@ -27,6 +27,8 @@ pub enum InstallError {
         token: String,
         /// The disks, by what they are known by.
         disks: Vec<String>,
+        /// Whether another token was given.
+        other: bool,
     },
     /// No key is known by which the machine could be recognised.
     #[error("no key is known by which the machine could be recognised")]
@@ -138,14 +140,6 @@ pub enum Cause {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// The installer's archive is another one.
-    #[error("{} has the SHA-256 {found}, which is not the one that was given", path.display())]
-    Digest {
-        /// The archive.
-        path: PathBuf,
-        /// Its digest.
-        found: String,
     },
     /// It is not known with which command line the installer starts.
     #[error("the archive does not say with which command line its kernel starts")]

@@ -1,6 +1,8 @@
 //! What can be found wrong before anything is changed.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 use crate::Phase;
 use crate::configured::Firmware;
@@ -39,6 +41,20 @@ pub enum Problem {
     NoKexec(String),
     /// There is no image to start.
     NoImage,
+    /// The image to start cannot be read.
+    ImageUnread {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why not.
+        why: io::ErrorKind,
+    },
+    /// The image to start is another one than was meant.
+    ImageDigest {
+        /// Where it is.
+        path: PathBuf,
+        /// Its SHA-256.
+        found: String,
+    },
     /// A container shares its kernel and its disks with others.
     Container(String),
     /// It has little memory.
@@ -115,6 +131,14 @@ impl fmt::Display for Problem {
             Self::NoImage => {
                 f.write_str("it runs no installer, and there is no image to start one")
             }
+            Self::ImageUnread { path, why } => {
+                write!(f, "{}, the image of an installer, cannot be read: {why}", path.display())
+            }
+            Self::ImageDigest { path, found } => write!(
+                f,
+                "{} has the SHA-256 {found}, which is not the one that was given",
+                path.display()
+            ),
             Self::Container(kind) => write!(f, "it is a container ({kind})"),
             Self::LittleMemory(kib) => write!(f, "it has {} MiB of memory", kib >> 10),
             Self::Clock(by) => write!(f, "its clock is wrong by {by} s"),

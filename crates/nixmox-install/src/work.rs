@@ -71,6 +71,8 @@ pub(crate) struct Work<'a> {
     doubtful: bool,
     /// Whether this machine remembers the installation.
     begun: bool,
+    /// Whether an installation that is done is remembered, which a machine that is refused leaves so.
+    keeps: bool,
     /// The phase that is begun with again.
     from: Option<Phase>,
     findings: Vec<Finding>,
@@ -92,6 +94,7 @@ impl<'a> Work<'a> {
     pub(crate) fn new(order: &'a Order, context: &'a Context, remembered: Option<Memory>) -> Self {
         let toplevel = order.system.toplevel.as_str();
         let rules = &order.rules;
+        let keeps = remembered.as_ref().is_some_and(|memory| memory.done);
         let going_on = remembered.filter(|memory| !memory.done || rules.only_resume);
         let begun = going_on.is_some();
         let fresh = || Memory::new(new_run(), &order.node, toplevel);
@@ -105,7 +108,8 @@ impl<'a> Work<'a> {
             memory.formatted = false;
         }
         let (from, findings) = (rules.from, Vec::new());
-        Self { order, context, held: None, memory, doubtful: false, begun, from, findings }
+        let (held, doubtful) = (None, false);
+        Self { order, context, held, memory, doubtful, begun, keeps, from, findings }
     }
 
     async fn go_through(&mut self) -> Result<Installed, InstallError> {
@@ -226,7 +230,8 @@ impl<'a> Work<'a> {
     /// A phase begins, unless somebody wants to stop.
     fn begin(&mut self, phase: Phase) -> Result<(), InstallError> {
         self.go_on()?;
-        if phase != Phase::Connect || self.memory.phase == "plan" {
+        self.keeps &= phase == Phase::Connect;
+        if phase != Phase::Connect || (self.memory.phase == "plan" && !self.keeps) {
             phase.word().clone_into(&mut self.memory.phase);
             self.save()?;
         }

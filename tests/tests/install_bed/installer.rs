@@ -187,6 +187,16 @@ impl Installer {
         format!("web={}", shown.pointer("/web/token").unwrap().as_str().unwrap())
     }
 
+    /// What is said of where the installation stands.
+    #[track_caller]
+    pub(crate) fn stands(&self) -> String {
+        let words = self.words(&["status"]);
+        // All but where systems come from, which it does not take.
+        let words: Vec<_> =
+            words.iter().map(String::as_str).take_while(|w| *w != "--paths").collect();
+        self.env.run(&words).ends(0).out
+    }
+
     /// Runs the program with an eye on it: whenever a phase begins, it is decided what becomes of the run.
     pub(crate) fn watched(&self, more: &[&str], mut begins: impl FnMut(&str) -> Then) -> Ran {
         let words = self.words(&[more, &["--json"]].concat());

@@ -32,6 +32,7 @@ fn killed_in_every_phase_it_is_gone_on_with_to_the_end() {
     // It is the node now, and is not installed again by mistake.
     let said = installer.run(&told.agreed()).ends(4);
     assert!(said.out.contains("it is this node already"), "{said:#?}");
+    assert!(installer.stands().starts_with("web  is installed; "), "{}", installer.stands());
 }
 
 #[test]

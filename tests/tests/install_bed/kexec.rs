@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use nixmox_tests::Ran;
+use nixmox_tests::{Ran, eventually};
 
 use crate::faults::fails;
 use crate::installer::{Installer, Then, Told, drop_connections};
@@ -42,8 +42,17 @@ fn an_installer_that_does_not_come_up_is_told() {
     let told = Told::of(&installer);
     let [file, digest] = archive(&installer, ":", ":");
     let wrong = [file, digest.chars().rev().collect()];
-    let ran = installer.run(&with(&told.agreed(), &wrong)).ends(4);
-    assert!(ran.out.contains("is not the one that was given"), "{ran:#?}");
+    let dry = [&told.agreed()[..], &["--dry-run"]].concat();
+    for words in [&dry[..], &told.agreed()] {
+        let ran = installer.run(&with(words, &wrong)).ends(4);
+        assert!(ran.out.contains("is not the one that was given"), "{ran:#?}");
+    }
+    let gone = ["/nowhere.tar".to_owned(), "0".repeat(64)];
+    let ran = installer.run(&with(&dry, &gone)).ends(4);
+    assert!(
+        ran.out.contains("no: /nowhere.tar, the image of an installer, cannot be read"),
+        "{ran:#?}"
+    );
 
     let image = archive(&installer, "echo 'the kernel is locked' >&2; exit 1", ":");
     fails(&installer, installer.run(&with(&told.agreed(), &image)), 12, "the kernel is locked");
@@ -84,12 +93,15 @@ fn an_installer_on_its_way_is_sent_again() {
     let installer = Installer::new();
     let host = installer.host();
     let told = Told::of(&installer);
-    let image = archive(&installer, ":", "date >>/var/lib/started");
+    // The first that is loaded is never read to its end: what was left of it is ended before the next is loaded.
+    let loads = "mkdir /run/loading && while :; do sleep 0.1; done; :";
+    let image = archive(&installer, loads, "date >>/var/lib/started");
     installer.is_killed_at(&with(&told.agreed(), &image), "boot-installer");
     assert!(!host.has("/var/lib/started"));
     let mut lost = false;
     let ran = installer.watched(&with(&told.resume(), &image), |phase| {
         if phase == "boot-installer" && !std::mem::replace(&mut lost, true) {
+            eventually("the kernel is being loaded", || host.has("/run/loading"));
             drop_connections(host);
         }
         Then::GoesOn

@@ -55,8 +55,11 @@ fn what_would_be_erased_has_to_be_agreed_to() {
     let key = installer.key();
     let ran = installer.run(&["--installer-key", &key]).ends(5);
     assert!(ran.out.contains("--wipe web="), "{ran:#?}");
-    installer.run(&["--installer-key", &key, "--wipe", "web=0123456789"]).ends(5);
+    let other = installer.run(&["--installer-key", &key, "--wipe", "web=0123456789"]).ends(5);
+    assert!(other.out.contains("the token that was given is for other disks"), "{other:#?}");
     installer.run(&["--installer-key", &key, "--wipe", "db=0123456789"]).ends(2);
+    let bare = installer.run(&["--installer-key", &key, "--wipe", "0123456789"]).ends(2);
+    assert!(bare.err.contains("hint: it is NODE=VALUE: web=0123456789"), "{bare:#?}");
     let left =
         installer.host().exec(&["sh", "-c", "findmnt /mnt || ls -d /var/lib/new-root || true"]);
     assert_eq!(left, "");

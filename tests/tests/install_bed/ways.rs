@@ -23,6 +23,10 @@ fn the_keys_of_an_installer_stay_out_of_the_fleet() {
     assert!(said.err.contains("keys lies in the fleet"), "{said:#?}");
     let said = iso(&["wev"]).ends(2);
     assert!(said.err.contains("did you mean web?"), "{said:#?}");
+    let said = env.run(&["iso", "web", "--client-key", &env.give("client", "-----BEGIN")]).ends(2);
+    assert!(said.err.contains("it is the file that ends in .pub"), "{said:#?}");
+    let said = env.run(&["statsu", "web"]).ends(2);
+    assert!(said.err.contains("did you mean the command `status`?"), "{said:#?}");
     iso(&["web", "--dir", "../elsewhere"]).ends(0);
     iso(&["web"]).ends(0);
     let keys = env.path("home/.local/state/nixmox/installers/web/initrd-keys");

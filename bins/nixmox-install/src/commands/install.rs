@@ -16,7 +16,10 @@ use crate::{advice, orders, run, systems};
 pub(crate) fn install(args: &Args, install: &Install, resume: bool) -> Result<Exit, Failure> {
     let extra = systems::listed(&install.systems, &install.which.selectors)?;
     let fleet = Fleet::open(args.repo.as_deref(), &extra)?;
-    let nodes = fleet.select(&install.which.selectors)?;
+    let nodes = fleet.select(&install.which.selectors).map_err(|failure| match &args.meant {
+        Some(command) => failure.hint(format!("did you mean the command `{command}`?")),
+        None => failure,
+    })?;
     if !install.danger_skip_check {
         nixmox_fleet::check_sealed(&fleet, args.reach.nix)
             .map_err(|failure| failure.with_exit(Exit::InstallPlan))?;

@@ -97,7 +97,8 @@ fn client(file: &Path) -> Result<String, Failure> {
     if ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind)) {
         return Ok(line.to_owned());
     }
-    Err(Failure::new(Exit::Usage, format!("{} is no public key of ssh", file.display())))
+    let failure = Failure::new(Exit::Usage, format!("{} is no public key of ssh", file.display()));
+    Err(failure.hint("it is the file that ends in .pub"))
 }
 
 /// Writes a file that is not there yet.

@@ -1,13 +1,13 @@
 
 # release -- nothing has /mnt any more: processes that use it are ended, swap and mounts below it are taken away.
 release() {
-    end_users
+    end_users "$root"
     has swapoff && swapoff -a 2>/dev/null
     _tries=0
     while mounted "$root" && [ "$_tries" -lt 5 ]; do
         umount -R "$root" 2>/dev/null || umount_all
         _tries=$((_tries + 1))
-        ! mounted "$root" || { end_users && sleep 1; }
+        ! mounted "$root" || { end_users "$root" && sleep 1; }
     done
     if has zpool; then
         zpool export -a 2>/dev/null
@@ -28,15 +28,15 @@ umount_all() {
         while read -r _target; do umount "$_target" 2>/dev/null; done
 }
 
-# end_users -- ends the processes that have a directory, a file or their program below /mnt.
+# end_users PATH -- ends the processes that have a directory, a file or their program there.
 end_users() {
     for _process in /proc/[0-9]*; do
         _pid=${_process#/proc/}
         [ "$_pid" != $$ ] || continue
         for _link in "$_process"/root "$_process"/cwd "$_process"/exe "$_process"/fd/*; do
             case $(readlink "$_link" 2>/dev/null) in
-            "$root" | "$root"/*)
-                echo "ending process $_pid, which uses $root"
+            "$1" | "$1"/*)
+                echo "ending process $_pid, which uses $1"
                 kill -KILL "$_pid" 2>/dev/null
                 break
                 ;;

@@ -2,7 +2,7 @@
 # image SHA256 FORM -- what comes over standard input is unpacked in memory, and given up unless it has that digest.
 image() {
     _image=$dir/image
-    if mounted "$_image"; then umount "$_image" || return 1; fi
+    drop_directory "$_image" || return 1
     mkdir -p "$_image"
     mount -t tmpfs -o mode=0700,size=90% nixmox "$_image" || return 1
     in_memory "$_image" || refuse not-memory "$_image"
@@ -23,6 +23,19 @@ image() {
         refuse image "it has no kexec/bzImage and kexec/initrd"
     fi
     say line "$(sed -n 's/.*--command-line[ =]"\([^"]*\)".*/\1/p' "$_image/kexec/run" 2>/dev/null | head -n 1)"
+}
+
+# drop_directory PATH -- what a lost connection has left there is ended: it would go on with what comes now.
+drop_directory() {
+    _tries=0
+    while mounted "$1"; do
+        end_users "$1" >/dev/null
+        if ! umount "$1" 2>/dev/null; then
+            [ "$_tries" -lt 10 ] || return 1
+            _tries=$((_tries + 1))
+            sleep 1
+        fi
+    done
 }
 
 # network -- addresses and routes as they are now, for the installer to have them too.

@@ -45,7 +45,7 @@ impl Work<'_> {
         if facts.has("lsblk") {
             self.agreed(remote, true).await?;
         }
-        let form = checked(image)?;
+        let form = checked(image).map_err(|problem| refused(vec![grave(problem)]))?;
         let at = |error| InstallError::at(PHASE, error);
         let words = ["image", &image.sha256, form];
         let command = remote.command(&words, &[]).map_err(at)?;
@@ -123,8 +123,9 @@ impl Work<'_> {
 }
 
 /// Looks at the archive: it has the digest that was given, and this form.
-fn checked(image: &Image) -> Result<&'static str, InstallError> {
-    let fail = |source| InstallError::at(PHASE, Cause::File { path: image.path.clone(), source });
+pub(super) fn checked(image: &Image) -> Result<&'static str, Problem> {
+    let fail =
+        |error: io::Error| Problem::ImageUnread { path: image.path.clone(), why: error.kind() };
     let mut file = fs::File::open(&image.path).map_err(fail)?;
     let (mut hash, mut piece, mut begin) = (Sha256::new(), vec![0; 1 << 20], Vec::new());
     loop {
@@ -137,7 +138,7 @@ fn checked(image: &Image) -> Result<&'static str, InstallError> {
     }
     let found = hex(&hash.finalize());
     if !found.eq_ignore_ascii_case(&image.sha256) {
-        return Err(InstallError::at(PHASE, Cause::Digest { path: image.path.clone(), found }));
+        return Err(Problem::ImageDigest { path: image.path.clone(), found });
     }
     Ok(if begin.starts_with(&GZIP) { "gzip" } else { "plain" })
 }

@@ -64,7 +64,8 @@ impl Work<'_> {
                 .iter()
                 .map(|disk| format!("{} ({})", disk.path, disk.lasting_name()))
                 .collect();
-            return Err(InstallError::Consent { token, disks });
+            let other = agreed.is_some();
+            return Err(InstallError::Consent { token, disks, other });
         }
         self.memory.consent = Some(token);
         self.save()

@@ -1,5 +1,6 @@
 //! Looking at a machine without changing anything.
 
+use super::boot::checked;
 use super::{Context, Work, now};
 use crate::check;
 use crate::facts::Facts;
@@ -69,6 +70,9 @@ impl Work<'_> {
         if let Some(next) = next {
             let boots = next == Next::Boot;
             survey.findings.extend(check::machine(self.order, &facts, boots, now()));
+            let image = self.order.image.as_ref().filter(|_| boots);
+            let wrong = image.and_then(|image| checked(image).err());
+            survey.findings.extend(wrong.map(grave));
             if matches!(next, Next::Boot | Next::Format) && facts.has("lsblk") {
                 self.look_at_disks(&remote, boots, &mut survey).await?;
             }
