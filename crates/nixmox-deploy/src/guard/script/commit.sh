@@ -21,9 +21,7 @@ commit() {
     asked commit || value=120
     arm limit $((value + 30)) due || refuse no-timer
     enter committing
-    for _timer in confirm deadman expire; do
-        disarm "$_timer"
-    done
+    disarm confirm deadman expire
     let_in
     say phase committing
     asked commit || value=120

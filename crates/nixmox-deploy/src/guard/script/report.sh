@@ -56,20 +56,29 @@ status() {
     report_state
 }
 
-# follow OFFSET SECONDS -- the state and what was logged from OFFSET on, as soon as there is news.
+# follow OFFSET SECONDS -- the state and what was logged from OFFSET on, as soon as there is news. What takes longer is
+# looked at less often: each look takes two programs, and a host has better things to do.
 follow() {
     _offset=$1
-    _ticks=$(($2 * 5))
+    _left=$(($2 * 10))
+    _looks=0
     phase_now
     _before=$phase
-    while [ "$_ticks" -gt 0 ]; do
+    while [ "$_left" -gt 0 ]; do
         _size=$(wc -c <"$dir/log" 2>/dev/null || echo 0)
         phase_now
         if [ "$_size" -gt "$_offset" ] || [ "$phase" != "$_before" ] || is_over "$phase"; then
             break
         fi
-        sleep 0.2
-        _ticks=$((_ticks - 1))
+        # The first two seconds by fifths, then by halves.
+        if [ "$_looks" -lt 10 ]; then
+            sleep 0.2
+            _left=$((_left - 2))
+        else
+            sleep 0.5
+            _left=$((_left - 5))
+        fi
+        _looks=$((_looks + 1))
     done
     # No more of the log than there was before the state was read: whoever knows a line of it knows its phase.
     _size=$(wc -c <"$dir/log" 2>/dev/null || echo 0)

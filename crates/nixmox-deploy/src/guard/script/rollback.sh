@@ -18,9 +18,7 @@ go_back() {
     value_of "$dir/tries" tries || value=0
     # A name of its own for each: the one before may be what is calling.
     arm "again$value" $((_most + 30)) due || note "no timer for another try"
-    for _timer in deadman confirm expire limit; do
-        disarm "$_timer"
-    done
+    disarm deadman confirm expire limit
     let_in
     launch rollback "$_most" rollback rolled || rollback
 }
@@ -144,9 +142,7 @@ end_rollback() {
 }
 
 disarm_tries() {
-    for _number in 0 1 2 3; do
-        disarm "again$_number"
-    done
+    disarm again0 again1 again2 again3
 }
 
 # last_resort -- the host reboots into its old system, when it was told to, when it sees by itself that nobody can

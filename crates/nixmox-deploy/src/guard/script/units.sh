@@ -31,11 +31,19 @@ arm() {
     fi
 }
 
+# disarm NAME... -- timers that are not there may be named as well.
 disarm() {
     if with_systemd; then
-        systemctl stop "$(unit "$1").timer" >/dev/null 2>&1 8>&- || true
+        _timers=
+        for _timer; do
+            _timers="$_timers nixmox-$_timer-$txn.timer"
+        done
+        # shellcheck disable=SC2086  # split on purpose
+        systemctl stop $_timers >/dev/null 2>&1 8>&- || true
     else
-        end_session "$1"
+        for _timer; do
+            end_session "$_timer"
+        done
     fi
 }
 
