@@ -34,16 +34,16 @@ impl Nix {
         for name in &self.hidden {
             command.env_remove(name);
         }
-        if program == "nix" {
-            // As Nix comes, its newer commands are turned off.
-            command.args(["--extra-experimental-features", "nix-command flakes"]);
-        }
         command
     }
 
     /// Adds what every program of Nix takes.
     pub(super) fn configure<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.args(["--log-format", "internal-json"]);
+        if command.as_std().get_program() == "nix" {
+            // As Nix comes, its newer commands are turned off.
+            command.args(["--extra-experimental-features", "nix-command flakes"]);
+        }
         for (name, value) in &self.options {
             command.args(["--option", name, value]);
         }
